@@ -1,0 +1,1 @@
+"""The ground floor: errors, diagnostics, ids, durations, JSON values. Imports nothing of ours."""
