@@ -1,0 +1,54 @@
+"""Open-AutoGLM: durable orchestration of AI work from one declarative file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from autoglm.app.api import RunResult as RunResult
+    from autoglm.app.api import Workflow as Workflow
+    from autoglm.app.api import load as load
+    from autoglm.base.errors import AutoglmError as AutoglmError
+    from autoglm.base.errors import SpecError as SpecError
+    from autoglm.base.errors import TaskError as TaskError
+    from autoglm.tasks.handlers import task as task
+    from autoglm.tasks.protocol import TaskContext as TaskContext
+
+_EXPORTS = {
+    "AutoglmError": "autoglm.base.errors",
+    "RunResult": "autoglm.app.api",
+    "SpecError": "autoglm.base.errors",
+    "TaskContext": "autoglm.tasks.protocol",
+    "TaskError": "autoglm.base.errors",
+    "Workflow": "autoglm.app.api",
+    "load": "autoglm.app.api",
+    "task": "autoglm.tasks.handlers",
+}
+
+__all__ = [
+    "AutoglmError",
+    "RunResult",
+    "SpecError",
+    "TaskContext",
+    "TaskError",
+    "Workflow",
+    "__version__",
+    "load",
+    "task",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names when first used: ``import autoglm`` alone costs next to nothing."""
+    module = _EXPORTS.get(name)
+    if module is None:
+        raise AttributeError(f"module 'autoglm' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

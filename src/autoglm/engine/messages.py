@@ -1,0 +1,348 @@
+"""What goes in and out of the engine: stimuli, events, commands.
+
+* A **stimulus** is news from outside: an attempt returned, a timer is due, a person asks.
+* An **event** is a journaled fact, in the past tense. ``Run.apply(event, at)`` is the only thing that changes a run.
+* A **command** is what the runtime must now do. Commands are never stored: ``Run.outstanding()`` gives them again.
+
+A *task id* names a task instance by its path of scopes: ``report``, ``process[12]``, ``outer[3].inner[0].extract``.
+Times are seconds since the epoch. Results are JSON text (``msgspec.Raw``), or a :class:`Blob` when large.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from autoglm.base.errors import Failure
+
+NULL = msgspec.Raw(b"null")
+FORMAT = 1
+"""Version of the journal's messages. A change adds an upcaster in :mod:`autoglm.engine.codec`."""
+
+
+class Blob(msgspec.Struct, frozen=True):
+    """A payload kept beside the journal, content-addressed: SHA-256 (hex) and size in bytes of its JSON text."""
+
+    digest: str
+    size: int
+
+
+Value = msgspec.Raw | Blob
+"""A result: inline JSON text, or a reference to a blob."""
+
+# ------------------------------------------------------------------------------------------------------- stimuli
+
+
+class Stimulus(msgspec.Struct, frozen=True, gc=False):
+    """News from outside."""
+
+
+class Begin(Stimulus, frozen=True):
+    """Start a run that was just created, or continue a recovered one."""
+
+
+class Tick(Stimulus, frozen=True):
+    """Time has passed: timers that are due fire."""
+
+
+class AttemptReturned(Stimulus, frozen=True):
+    """The work came back with ``output`` (JSON text)."""
+
+    task: str
+    attempt: int
+    output: bytes = b"null"
+    usage: dict[str, Any] | None = None
+
+
+class AttemptRaised(Stimulus, frozen=True):
+    """The work failed."""
+
+    task: str
+    attempt: int
+    failure: Failure
+
+
+class AttemptStopped(Stimulus, frozen=True):
+    """The answer to :class:`StopAttempt`. ``abandoned``: it could not be stopped and may still be running."""
+
+    task: str
+    attempt: int
+    abandoned: bool = False
+
+
+class ItemsArrived(Stimulus, frozen=True):
+    """The answer to :class:`ReadItems`: items ``first`` and following; ``last`` when the source ends with them."""
+
+    task: str
+    first: int
+    items: list[Any]
+    last: bool
+
+
+class ItemsFailed(Stimulus, frozen=True):
+    """The source of a loop cannot be read."""
+
+    task: str
+    failure: Failure
+
+
+class Pause(Stimulus, frozen=True):
+    """Start nothing more; what runs may finish."""
+
+
+class Resume(Stimulus, frozen=True):
+    """Take back a pause."""
+
+
+class Cancel(Stimulus, frozen=True):
+    """Stop what runs, start nothing more, end as cancelled."""
+
+    reason: str = ""
+
+
+class Reopen(Stimulus, frozen=True):
+    """Run again what failed, was cancelled, or was skipped because of a failure (``autoglm retry``)."""
+
+
+# -------------------------------------------------------------------------------------------------------- events
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", gc=False):
+    """A journaled fact."""
+
+
+class RunCreated(Event, frozen=True, tag="run_created"):
+    """The first event: everything a run needs besides code. Secret inputs and values are references only."""
+
+    run_id: str
+    workflow: str
+    definition: Blob
+    inputs: dict[str, Any] = {}
+    secret_inputs: tuple[str, ...] = ()
+    config: dict[str, Any] = {}
+    env: dict[str, str] = {}
+    root: str = ""
+    file: str = ""
+    offline: bool = False
+    format: int = FORMAT
+
+
+class RunStarted(Event, frozen=True, tag="run_started"):
+    pass
+
+
+class RunPaused(Event, frozen=True, tag="run_paused"):
+    pass
+
+
+class RunResumed(Event, frozen=True, tag="run_resumed"):
+    pass
+
+
+class RunReopened(Event, frozen=True, tag="run_reopened"):
+    pass
+
+
+class RunCancelling(Event, frozen=True, tag="run_cancelling"):
+    reason: str = ""
+
+
+class RunCancelled(Event, frozen=True, tag="run_cancelled"):
+    pass
+
+
+class RunSucceeded(Event, frozen=True, tag="run_succeeded"):
+    outputs: msgspec.Raw = NULL
+    blob: Blob | None = None
+
+
+class RunFailed(Event, frozen=True, tag="run_failed"):
+    failure: Failure
+
+
+class AttemptStarted(Event, frozen=True, tag="attempt_started"):
+    task: str
+    attempt: int
+
+
+class AttemptSucceeded(Event, frozen=True, tag="attempt_succeeded"):
+    """``result`` is what ``tasks.NAME.result`` gives; ``output`` is set when a ``result:`` template mapped it."""
+
+    task: str
+    attempt: int
+    result: msgspec.Raw = NULL
+    blob: Blob | None = None
+    output: msgspec.Raw | None = None
+    output_blob: Blob | None = None
+    usage: dict[str, Any] | None = None
+
+
+class AttemptFailed(Event, frozen=True, tag="attempt_failed"):
+    """``retry_at`` is None when no retry follows. ``final`` names the status it then ends in."""
+
+    task: str
+    attempt: int
+    failure: Failure
+    timeout: bool = False
+    retry_at: float | None = None
+    final: str | None = None
+    abandoned: bool = False
+
+
+class AttemptStopping(Event, frozen=True, tag="attempt_stopping"):
+    """It was told to stop and holds its slot until it has. ``reason``: ``timeout``, ``cancelled``, ``fail_fast``."""
+
+    task: str
+    attempt: int
+    reason: str
+
+
+class AttemptCancelled(Event, frozen=True, tag="attempt_cancelled"):
+    task: str
+    attempt: int
+    abandoned: bool = False
+
+
+class ResultDiscarded(Event, frozen=True, tag="result_discarded"):
+    """Work that had been given up came back after all; its result is not used."""
+
+    task: str
+    attempt: int
+    reason: str
+
+
+class TaskSkipped(Event, frozen=True, tag="task_skipped"):
+    """``upstream_failed`` tells a skip that a failure caused from one that a condition asked for."""
+
+    task: str
+    reason: str
+    upstream_failed: bool = False
+
+
+class TaskFailed(Event, frozen=True, tag="task_failed"):
+    """It failed without an attempt (its inputs could not be built), or as a whole (a group, a loop)."""
+
+    task: str
+    failure: Failure
+    timeout: bool = False
+
+
+class TaskSucceeded(Event, frozen=True, tag="task_succeeded"):
+    """A group or a loop is done. A None ``result`` stands for what its parts' results give."""
+
+    task: str
+    result: msgspec.Raw | None = None
+    blob: Blob | None = None
+
+
+class TaskCancelled(Event, frozen=True, tag="task_cancelled"):
+    task: str
+
+
+class GroupStarted(Event, frozen=True, tag="group_started"):
+    task: str
+
+
+class LoopStarted(Event, frozen=True, tag="loop_started"):
+    """``total`` is None for a source that is read as it goes."""
+
+    task: str
+    total: int | None = None
+
+
+class ItemsRead(Event, frozen=True, tag="items_read"):
+    task: str
+    first: int
+    items: list[Any]
+    last: bool
+
+
+class IterationStarted(Event, frozen=True, tag="iteration_started"):
+    """A scope opened for item ``index`` of a loop over a group."""
+
+    task: str
+    index: int
+
+
+EVENTS = (
+    RunCreated
+    | RunStarted
+    | RunPaused
+    | RunResumed
+    | RunReopened
+    | RunCancelling
+    | RunCancelled
+    | RunSucceeded
+    | RunFailed
+    | AttemptStarted
+    | AttemptSucceeded
+    | AttemptFailed
+    | AttemptStopping
+    | AttemptCancelled
+    | ResultDiscarded
+    | TaskSkipped
+    | TaskFailed
+    | TaskSucceeded
+    | TaskCancelled
+    | GroupStarted
+    | LoopStarted
+    | ItemsRead
+    | IterationStarted
+)
+
+# ------------------------------------------------------------------------------------------------------ commands
+
+
+class Command(msgspec.Struct, frozen=True, gc=False):
+    """What the runtime must now do, after the events that say so are committed."""
+
+
+class StartAttempt(Command, frozen=True):
+    """Run attempt ``attempt`` of ``task``. ``options`` and ``arguments`` are rendered; secrets in them are plain."""
+
+    task: str
+    attempt: int
+    node: int
+    """Index of the task's node in ``Graph.nodes``."""
+    options: dict[str, Any]
+    arguments: dict[str, Any]
+    env: dict[str, str]
+    index: int | None = None
+    """The item's index, in a loop."""
+
+
+class StopAttempt(Command, frozen=True):
+    """Stop it and answer :class:`AttemptStopped`, also when nothing by that name is running any more."""
+
+    task: str
+    attempt: int
+    reason: str
+
+
+class ReadItems(Command, frozen=True):
+    """Read up to ``count`` items from number ``first`` of a loop's source file."""
+
+    task: str
+    node: int
+    source: str
+    first: int
+    count: int
+
+
+# -------------------------------------------------------------------------------------------------------- record
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One journal record: the events of one decision, all at the same time ``at``."""
+
+    at: float
+    events: list[EVENTS]
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What :meth:`Run.handle` gives: events to commit, with the blobs they refer to, then commands to do."""
+
+    events: list[Event]
+    commands: list[Command]
+    blobs: dict[str, bytes]

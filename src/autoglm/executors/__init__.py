@@ -1,0 +1,1 @@
+"""*Where* work runs. An executor is what passes ``autoglm.testing.ExecutorTests``."""

@@ -1,0 +1,204 @@
+"""The workflow file as one model, whatever its spelling.
+
+:mod:`autoglm.spec.parse` turns every spelling into these classes; everything above reads these and nothing else.
+Strings that hold ``{{ … }}`` are kept as written; :mod:`autoglm.spec.expressions` compiles them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from autoglm.base.durations import parse_duration
+
+Path = tuple[str | int, ...]
+"""Where a value stands in the source document: keys and list indexes from its root."""
+
+Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+"""A duration: ``250ms``, ``30s``, ``1h30m``, ``PT30S`` or a number of seconds; kept as seconds."""
+
+
+class Model(BaseModel):
+    """Base of everything in a workflow file: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Join(StrEnum):
+    """When a task runs, given how its upstreams ended. ``FORMAT`` calls it ``join``."""
+
+    NONE_FAILED = "none_failed"
+    ALL_SUCCEEDED = "all_succeeded"
+    ALL_DONE = "all_done"
+    ONE_SUCCEEDED = "one_succeeded"
+    ONE_FAILED = "one_failed"
+
+
+class Outcome(StrEnum):
+    """How a task can end, as ``depends_on: {task: [outcome, …]}`` names it.
+
+    ``failed`` covers every way of failing: a failed or timed-out attempt, and giving up after retries.
+    """
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+class Schedule(StrEnum):
+    FIFO = "fifo"
+    PRIORITY = "priority"
+
+
+class Durability(StrEnum):
+    """``full`` survives a power cut; ``process`` survives ``kill -9``."""
+
+    FULL = "full"
+    PROCESS = "process"
+
+
+class InputSpec(Model):
+    """One declared input: a JSON Schema in small. Without a ``default`` it is required."""
+
+    type: Literal["string", "integer", "number", "boolean", "array", "object", "null", "any"] | tuple[str, ...] = "any"
+    description: str | None = None
+    default: JsonValue = None
+    required: bool = True
+    """False when a default was written (also ``default: null``); set by the parser."""
+    enum: tuple[JsonValue, ...] | None = None
+    secret: bool = False
+    json_schema: dict[str, Any] = Field(default_factory=dict, alias="schema")
+    """Further JSON Schema keywords: ``minimum``, ``pattern``, ``items`` …"""
+
+
+class Retry(Model):
+    """When and how often an attempt that failed is repeated. ``max_attempts`` counts the first."""
+
+    max_attempts: int = Field(default=3, ge=1)
+    delay: Seconds = 1.0
+    factor: float = Field(default=2.0, ge=1)
+    max_delay: Seconds = 60.0
+    jitter: Literal["full", "none"] = "full"
+    max_elapsed: Seconds | None = None
+    on: tuple[str, ...] | None = None
+    """Failure classes that are retried; None means every retryable failure."""
+
+
+class Until(Model):
+    condition: str
+    max_iterations: int = Field(ge=1)
+
+
+class Loop(Model):
+    """What a task is repeated over; exactly one of ``over``, ``file``, ``matrix``, ``until`` is set."""
+
+    over: JsonValue = None
+    """A list, or a template string that gives one."""
+    file: str | None = None
+    """``users.yaml#path``, ``rows.jsonl``, ``rows.csv``: streamed; relative to the project root; may hold a template."""
+    matrix: dict[str, JsonValue] | None = None
+    """Axis name to its list (or template); the items are mappings axis → value, last axis fastest."""
+    until: str | None = None
+    max_iterations: int | None = Field(default=None, ge=1)
+    as_: str = Field(default="item", alias="as")
+    max_parallel: int | None = Field(default=None, ge=1)
+    fail_fast: bool = False
+    min_success: float = Field(default=1.0, ge=0, le=1)
+    """Share of the items that must succeed (``95%`` or ``0.95`` in the file)."""
+    collect: str | None = None
+    """Expression over ``result``, ``item``, ``index`` giving what goes into the loop's list; default: the result."""
+
+
+class Degrade(Model):
+    """``on_error: {degrade: VALUE}``: succeed with this value (or template) when the task failed for good."""
+
+    degrade: JsonValue = None
+
+
+class OnError(StrEnum):
+    FAIL = "fail"
+    CONTINUE = "continue"
+
+
+class PoolSpec(Model):
+    """A concurrency limit that tasks share by naming it in ``pool``."""
+
+    limit: int = Field(ge=1)
+
+
+class ModelSpec(Model):
+    """Where a model is and how it is called: the file's ``models:`` and the project's settings hold these."""
+
+    model: str | None = None
+    """The name the server knows; default: the name it is declared under. ``openai/gpt-…`` names provider and model."""
+    provider: str | None = None
+    base_url: str | None = None
+    api_key: str | None = None
+    """A secret reference such as ``{{ secrets.MY_KEY }}``; a literal key is refused."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    max_parallel: int | None = Field(default=None, ge=1)
+    timeout: Seconds | None = None
+
+
+class Task(Model):
+    """One task unit. ``options`` are what its type declares, ``arguments`` what the author passes in ``with``."""
+
+    name: str
+    type: str
+    description: str | None = None
+    depends_on: dict[str, tuple[Outcome, ...] | None] = Field(default_factory=dict)
+    """Upstream name to the outcomes it accepts; None leaves the judgement to ``join``."""
+    when: str | bool | None = None
+    join: Join = Join.NONE_FAILED
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """The type's own fields, for ``script``: ``script``, ``args``, ``output_format`` …; may hold templates."""
+    arguments: dict[str, JsonValue] = Field(default_factory=dict, alias="with")
+    """Free parameters: a function's arguments, a script's input, a prompt template's variables; may hold templates."""
+    result: JsonValue = None
+    """A template over ``output`` (and everything else in scope) that maps what came back to the task's result."""
+    output_schema: dict[str, Any] | None = None
+    loop: Loop | None = None
+    retry: Retry | None = None
+    timeout: Seconds | None = None
+    cache: JsonValue = None
+    priority: int = 0
+    resources: dict[str, JsonValue] = Field(default_factory=dict)
+    pool: tuple[str, ...] = ()
+    executor: str | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    on_error: OnError | Degrade = OnError.FAIL
+    rollback: Self | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    tasks: tuple[Self, ...] = ()
+    """The inline group, for ``type: group``."""
+    source: Path = Field(default=(), exclude=True)
+    """Where the task stands in its document."""
+
+
+class Workflow(Model):
+    """A whole workflow file."""
+
+    version: str = "1.0"
+    name: str
+    description: str | None = None
+    namespace: str = "default"
+    labels: dict[str, str] = Field(default_factory=dict)
+    inputs: dict[str, InputSpec] = Field(default_factory=dict)
+    inputs_inferred: bool = False
+    """True when the file declares no ``inputs`` and they were inferred from its templates' free names."""
+    vars: dict[str, JsonValue] = Field(default_factory=dict)
+    """Inline variables, and those of ``vars`` files, already merged (later wins)."""
+    models: dict[str, ModelSpec] = Field(default_factory=dict)
+    pools: dict[str, PoolSpec] = Field(default_factory=dict)
+    max_parallel: int | None = Field(default=None, ge=1)
+    """How many attempts of the whole run may be running at once."""
+    schedule: Schedule = Schedule.FIFO
+    durability: Durability = Durability.FULL
+    budget: JsonValue = None
+    triggers: JsonValue = None
+    outputs: dict[str, JsonValue] = Field(default_factory=dict)
+    tasks: tuple[Task, ...] = ()

@@ -1,0 +1,1 @@
+"""Where journals live. A store is what passes ``autoglm.testing.StoreTests``."""

@@ -1,0 +1,1 @@
+"""*What* runs: the built-in task types. Each is registered by entry point, like everybody else's."""

@@ -1,0 +1,94 @@
+"""The task type port, and the context an attempt runs in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from autoglm.base.diagnostics import Diagnostic
+from autoglm.executors.protocol import Work
+from autoglm.spec.catalog import Catalog, TaskTypeInfo
+from autoglm.spec.model import ModelSpec, Task
+
+
+class Services(Protocol):
+    """Services that handlers ask for by name: opened once a run at first use, closed at its end."""
+
+    async def get(self, name: str) -> Any:
+        """Return the service. Raises TaskError ``unknown-service``."""
+
+
+@dataclass(slots=True)
+class TaskContext:
+    """What a handler may ask for by naming a parameter ``ctx`` or annotating one ``TaskContext``."""
+
+    task_id: str
+    """Unique per task instance in its run: ``process[12].extract``."""
+    run_id: str
+    attempt: int
+    input_data: Mapping[str, Any]
+    """The frozen snapshot of its inputs (its rendered ``with``)."""
+    idempotency_key: str
+    """The same for every attempt of this task instance."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    status: str = "running"
+    dependencies: Any = None
+    """Services by name: ``ctx.dependencies["db"]`` or ``ctx.dependencies.db``."""
+    logger: logging.Logger | logging.LoggerAdapter[Any] = field(default_factory=lambda: logging.getLogger("autoglm.task"))
+    state: Any = None
+    """Durable keyed state of the run."""
+    is_cancelled: Callable[[], bool] = lambda: False
+
+    @property
+    def cancelled(self) -> bool:
+        """True once the attempt was told to stop; long loops should look at it."""
+        return self.is_cancelled()
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt, as a task type sees it: rendered fields, the context, and the way to the executor."""
+
+    name: str
+    """The task's own name in the file."""
+    options: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+    env: Mapping[str, str]
+    """Variables of the task's ``env`` field, rendered."""
+    output_schema: Mapping[str, Any] | None
+    context: TaskContext
+    root: Path
+    """The project root: scripts are relative to it, handlers come from its ``tasks/``."""
+    execute: Callable[[Work], Awaitable[Any]]
+    """Run work where this task runs: ``await attempt.execute(Command(...))``."""
+    log: Callable[[str, str], None]
+    """Take (stream, line)."""
+    executor: str
+    upstream: Mapping[str, Any] = field(default_factory=dict)
+    """Results of the direct upstreams by task name, for parameters filled by name."""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """The run's inputs, for parameters filled by name."""
+    item: Any = None
+    offline: bool = False
+    models: Mapping[str, ModelSpec] = field(default_factory=dict)
+    """The file's ``models``, before the project's and the built-in ones."""
+    usage: dict[str, Any] = field(default_factory=dict)
+    """What the attempt used: ``{"calls": 1, "input_tokens": …, "output_tokens": …}``; summed over the run."""
+
+
+class TaskType(Protocol):
+    """What runs. One instance serves a whole process."""
+
+    info: TaskTypeInfo
+
+    def check(self, task: Task, catalog: Catalog) -> Iterable[Diagnostic | tuple[tuple[str | int, ...], Diagnostic]]:
+        """Yield what only this type can tell is wrong, as (field path below the task, diagnostic without place)."""
+
+    async def run(self, attempt: Attempt) -> Any:
+        """Do the work and return JSON data. Raises TaskError."""
+
+    async def close(self) -> None:
+        """Give every resource back (connections, sessions). Idempotent."""
