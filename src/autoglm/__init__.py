@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from autoglm.app.api import RunResult as RunResult
+    from autoglm.app.api import Run as Run
     from autoglm.app.api import Workflow as Workflow
     from autoglm.app.api import load as load
     from autoglm.base.errors import AutoglmError as AutoglmError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _EXPORTS = {
     "AutoglmError": "autoglm.base.errors",
-    "RunResult": "autoglm.app.api",
+    "Run": "autoglm.app.api",
     "SpecError": "autoglm.base.errors",
     "TaskContext": "autoglm.tasks.protocol",
     "TaskError": "autoglm.base.errors",
@@ -29,7 +29,7 @@ _EXPORTS = {
 
 __all__ = [
     "AutoglmError",
-    "RunResult",
+    "Run",
     "SpecError",
     "TaskContext",
     "TaskError",

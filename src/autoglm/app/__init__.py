@@ -1,0 +1,1 @@
+"""The composition root: plugins, settings and files become objects that work together."""

@@ -1,0 +1,1 @@
+"""The command. Talks to ``app`` only."""

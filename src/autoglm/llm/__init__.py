@@ -1,0 +1,1 @@
+"""Model calls: the wire client, the models' names, the offline stand-in."""

@@ -1,0 +1,1 @@
+"""The shell around the engine: clock, journal, dispatch, the one loop, recovery."""

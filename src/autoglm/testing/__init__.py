@@ -1,0 +1,1 @@
+"""What extensions are tested with: one conformance suite for each port."""
