@@ -1,0 +1,279 @@
+"""From a checked :class:`~autoglm.spec.model.Workflow` to a :class:`~autoglm.graph.model.Graph`.
+
+What happens here, in this order, scope by scope:
+
+1. A decision's action that names no task of its scope but a function becomes a task that calls it.
+2. Every templated field is compiled; ``tasks.X`` in one of them is a data dependency on X. X is looked up from the
+   innermost scope outwards; when it lies further out, the enclosing group depends on it there.
+3. Control and data dependencies become edges; successors, ranks and unmet counts follow.
+4. Limits (``pool``, the executor's, the model's) become indexes into one list of pools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from autoglm.base.errors import EngineError
+from autoglm.graph.model import Edge, Graph, LoopPlan, Node, NodeKind, Pool, Rule, ScopePlan
+from autoglm.graph.order import ranks, topological
+from autoglm.spec.catalog import Catalog
+from autoglm.spec.expressions import Template, compile_condition, compile_expression, compile_template
+from autoglm.spec.model import Degrade, Loop, OnError, Task, Workflow
+
+_DEFAULT_LIMITS = {"inline": 1000, "thread": 64, "subprocess": 4, "process": 2}
+_NOTHING = compile_template({})
+
+
+def alias(name: str) -> str:
+    """Return the name as a template may write it: ``fetch-page`` is ``tasks.fetch_page``."""
+    return name.replace("-", "_").replace(" ", "_")
+
+
+def compile_graph(workflow: Workflow, catalog: Catalog) -> Graph:
+    """Compile ``workflow``, which :func:`autoglm.spec.validate.validate` found free of errors.
+
+    Raises:
+        EngineError: it was not: a name does not resolve or there is a cycle.
+    """
+    compiler = _Compiler(workflow, catalog)
+    root, _ = compiler.scope(workflow.tasks, "")
+    outputs = compile_template(dict(workflow.outputs)) if workflow.outputs else None
+    return Graph(workflow, root, tuple(compiler.nodes), tuple(compiler.pools.values()), outputs)
+
+
+class _Compiler:
+    def __init__(self, workflow: Workflow, catalog: Catalog) -> None:
+        self.workflow = workflow
+        self.catalog = catalog
+        self.nodes: list[Node] = []
+        self.pools: dict[str, Pool] = {}
+        self._pool_index: dict[str, int] = {}
+        for name, spec in workflow.pools.items():
+            self._pool(name, spec.limit)
+
+    # ---------------------------------------------------------------------------------------------------- scopes
+
+    def scope(self, tasks: tuple[Task, ...], prefix: str) -> tuple[ScopePlan, set[str]]:
+        """Return the plan, and the names its templates read that lie further out."""
+        tasks = tuple(self._with_called_functions(tasks))
+        names: dict[str, int] = {}
+        for local, task in enumerate(tasks):
+            names.setdefault(alias(task.name), local)
+        names.update((task.name, local) for local, task in enumerate(tasks))
+        outer: set[str] = set()
+        first = len(self.nodes)
+        self.nodes.extend([None] * len(tasks))  # type: ignore[list-item]  # filled below, after the nodes inside
+        parts = [self._part(task, prefix, names, outer) for task in tasks]
+        targets = _branches(tasks, names)
+        edges = [self._edges(part, local, names, targets) for local, part in enumerate(parts)]
+        upstreams = [[edge.upstream for edge in node_edges] for node_edges in edges]
+        if len(topological(upstreams)) != len(tasks):
+            raise EngineError(f"the scope {prefix or 'root'!r} has a cycle", code="cycle")
+        successors: list[list[int]] = [[] for _ in tasks]
+        for local, ups in enumerate(upstreams):
+            for up in ups:
+                successors[up].append(local)
+        node_ranks = ranks(upstreams, [part.weight for part in parts])
+        nodes = tuple(
+            part.node(first + local, local, edges[local], tuple(successors[local]), node_ranks[local])
+            for local, part in enumerate(parts)
+        )
+        self.nodes[first : first + len(nodes)] = nodes
+        sinks = tuple(local for local, below in enumerate(successors) if not below)
+        return ScopePlan(nodes, names, tuple(len(ups) for ups in upstreams), sinks), outer
+
+    def _with_called_functions(self, tasks: tuple[Task, ...]) -> Iterator[Task]:
+        known = {task.name for task in tasks}
+        for task in tasks:
+            yield task
+            for rule in _rules(task):
+                if rule.action not in known and rule.action in self.catalog.functions:
+                    known.add(rule.action)
+                    yield Task(
+                        name=rule.action,
+                        type="function",
+                        options={"handler": rule.action},
+                        depends_on={task.name: None},
+                        source=task.source,
+                    )
+
+    def _edges(
+        self, part: _Part, local: int, names: Mapping[str, int], branches: Mapping[int, set[int]]
+    ) -> tuple[Edge, ...]:
+        edges: dict[int, Edge] = {}
+        for name, accepted in part.task.depends_on.items():
+            up = names.get(name, names.get(alias(name)))
+            if up is None:
+                raise EngineError(f"{part.task.name!r} depends on {name!r}, which does not exist", code="unknown-task")
+            edges[up] = Edge(up, frozenset(accepted) if accepted is not None else None)
+        for name in sorted(part.reads):
+            up = names[name]
+            if up != local and up not in edges:
+                edges[up] = Edge(up)
+        for decision, targets in branches.items():
+            if local in targets:
+                edges[decision] = replace(edges.get(decision, Edge(decision)), is_branch=True)
+        return tuple(edges.values())
+
+    # ---------------------------------------------------------------------------------------------------- a task
+
+    def _part(self, task: Task, prefix: str, names: Mapping[str, int], outer: set[str]) -> _Part:
+        path = f"{prefix}{task.name}"
+        body, read = self.scope(task.tasks, f"{path}.") if task.type == "group" else (None, set())
+        part = _Part(task, path, body, self._pools(task), self._executor(task))
+        for template in part.templates():
+            read |= {chain[1] for chain in template.paths if chain[0] == "tasks" and len(chain) > 1}
+        part.reads = {name for name in read if name in names}
+        outer |= read - part.reads
+        return part
+
+    def _executor(self, task: Task) -> str:
+        if task.executor:
+            return task.executor
+        if task.type == "function":
+            info = self.catalog.functions.get(str(task.options.get("handler", task.name)))
+            return "inline" if info is not None and info.is_async else "thread"
+        info_type = self.catalog.task_types.get(task.type)
+        return info_type.executor if info_type else "inline"
+
+    def _pools(self, task: Task) -> tuple[int, ...]:
+        if task.type in ("group", "decision"):
+            return ()
+        executor = self._executor(task)
+        limit = self.catalog.executor_limits.get(executor, _DEFAULT_LIMITS.get(executor, 64))
+        indexes = [self._pool(f"executor:{executor}", limit)]
+        indexes += [self._pool_index[name] for name in task.pool if name in self._pool_index]
+        model = task.options.get("model")
+        spec = self.workflow.models.get(str(model)) or self.catalog.models.get(str(model))
+        if isinstance(model, str) and spec is not None and spec.max_parallel:
+            indexes.append(self._pool(f"model:{model}", spec.max_parallel))
+        return tuple(dict.fromkeys(indexes))
+
+    def _pool(self, name: str, limit: int) -> int:
+        if name not in self._pool_index:
+            self._pool_index[name] = len(self.pools)
+            self.pools[name] = Pool(name, limit)
+        return self._pool_index[name]
+
+
+@dataclass(slots=True)
+class _Part:
+    """A node without its place in the scope: everything that the task alone tells."""
+
+    task: Task
+    path: str
+    body: ScopePlan | None
+    pools: tuple[int, ...]
+    executor: str
+    reads: set[str] = field(default_factory=set)
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        task = self.task
+        loop = _loop_plan(task.loop) if task.loop is not None else None
+        when = compile_condition(task.when) if task.when is not None else None
+        item_names = {loop.item_name, "item", "index"} if loop else set()
+        rules = _rules(task)
+        self.fields = {
+            "when": when,
+            "when_each": bool(loop and when and item_names & when.names),
+            "options": _NOTHING if rules or not task.options else compile_template(task.options),
+            "arguments": compile_template(task.arguments) if task.arguments else _NOTHING,
+            "env": compile_template(task.env) if task.env else _NOTHING,
+            "result": compile_template(task.result) if task.result is not None else None,
+            "degrade": compile_template(task.on_error.degrade) if isinstance(task.on_error, Degrade) else None,
+            "tolerated": task.on_error == OnError.CONTINUE,
+            "loop": loop,
+            "rules": rules,
+            "takes_all": task.options.get("mode") == "all",
+        }
+
+    @property
+    def weight(self) -> int:
+        return 1 if self.body is None else 1 + max((node.rank for node in self.body.nodes), default=0)
+
+    def templates(self) -> Iterator[Template]:
+        return _templates(**{k: self.fields[k] for k in _TEMPLATED})
+
+    def node(self, index: int, local: int, edges: tuple[Edge, ...], successors: tuple[int, ...], rank: int) -> Node:
+        kind = NodeKind.GROUP if self.body is not None else NodeKind.WORK
+        if self.fields["rules"] or self.task.type == "decision":
+            kind = NodeKind.DECISION
+        task = self.task
+        return Node(
+            index=index,
+            local=local,
+            name=task.name,
+            path=self.path,
+            kind=kind,
+            task=task,
+            edges=edges,
+            successors=successors,
+            join=task.join,
+            body=self.body,
+            retry=task.retry,
+            timeout=task.timeout,
+            pools=self.pools,
+            executor=self.executor,
+            priority=task.priority,
+            rank=rank,
+            **self.fields,
+        )
+
+
+_TEMPLATED = ("when", "options", "arguments", "env", "result", "degrade", "loop", "rules")
+
+
+def node_templates(node: Node) -> Iterator[Template]:
+    """Yield every compiled template of a node."""
+    return _templates(**{name: getattr(node, name) for name in _TEMPLATED})
+
+
+def _templates(
+    *, loop: LoopPlan | None, rules: tuple[Rule, ...], **fields: Template | None
+) -> Iterator[Template]:
+    for template in fields.values():
+        if template is not None and not template.is_constant:
+            yield template
+    if loop is not None:
+        yield from (t for t in (loop.over, loop.file, loop.collect) if t is not None)
+        yield from (loop.matrix or {}).values()
+    yield from (rule.when for rule in rules if rule.when is not None)
+
+
+def _loop_plan(loop: Loop) -> LoopPlan:
+    return LoopPlan(
+        item_name=loop.as_,
+        over=compile_template(loop.over) if loop.over is not None else None,
+        file=compile_template(loop.file) if loop.file is not None else None,
+        matrix={axis: compile_template(values) for axis, values in loop.matrix.items()} if loop.matrix else None,
+        collect=compile_expression(loop.collect) if loop.collect is not None else None,
+        max_parallel=loop.max_parallel,
+        fail_fast=loop.fail_fast,
+        min_success=loop.min_success,
+    )
+
+
+def _rules(task: Task) -> tuple[Rule, ...]:
+    if task.type != "decision":
+        return ()
+    conditions = task.options.get("conditions") or []
+    rules = [
+        Rule(compile_condition(c["rule"]), str(c["action"]), str(c["rule"]))  # type: ignore[index,call-overload,arg-type]
+        for c in conditions  # type: ignore[union-attr]
+    ]
+    default = task.options.get("default")
+    if default is not None:
+        rules.append(Rule(None, str(default), "default"))
+    return tuple(rules)
+
+
+def _branches(tasks: tuple[Task, ...], names: Mapping[str, int]) -> dict[int, set[int]]:
+    """Return, for each decision, the tasks of its scope that are its branches."""
+    return {
+        local: {names[rule.action] for rule in _rules(task) if rule.action in names}
+        for local, task in enumerate(tasks)
+        if task.type == "decision"
+    }

@@ -1,0 +1,135 @@
+"""The compiled graph: what the engine runs. Built once by :mod:`autoglm.graph.compile`, never changed.
+
+A :class:`ScopePlan` is the static side of a scope: the root, or the body of a group. The engine opens instances of it
+(one for the root, one for each group, one for each iteration of a loop over a group).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from autoglm.spec.expressions import Template
+from autoglm.spec.model import Join, Outcome, Retry, Task, Workflow
+
+
+class NodeKind(StrEnum):
+    WORK = "work"
+    """An attempt at an executor."""
+    GROUP = "group"
+    """A scope of its own."""
+    DECISION = "decision"
+    """Decided in the engine, without an executor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A concurrency limit; ``limit`` running attempts at most."""
+
+    name: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An upstream of a node, in the same scope. ``accepts`` None leaves the judgement to the node's ``join``."""
+
+    upstream: int
+    accepts: frozenset[Outcome] | None = None
+    is_branch: bool = False
+    """The upstream is a decision and this node one of its branches: it runs only when chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopPlan:
+    """A compiled ``loop``; exactly one of ``over``, ``file``, ``matrix`` is set."""
+
+    item_name: str
+    over: Template | None = None
+    file: Template | None = None
+    matrix: Mapping[str, Template] | None = None
+    collect: Template | None = None
+    max_parallel: int | None = None
+    fail_fast: bool = False
+    min_success: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One condition of a decision. ``when`` None is the default branch."""
+
+    when: Template | None
+    action: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One task of the file, compiled. ``local`` is its index in its scope plan, ``index`` in ``Graph.nodes``."""
+
+    index: int
+    local: int
+    name: str
+    path: str
+    """Its static path: ``outer.inner``."""
+    kind: NodeKind
+    task: Task
+    edges: tuple[Edge, ...]
+    successors: tuple[int, ...]
+    join: Join
+    when: Template | None
+    when_each: bool
+    """The condition reads the loop's item: it is asked once an item, else once for the whole loop."""
+    options: Template
+    arguments: Template
+    env: Template
+    result: Template | None
+    degrade: Template | None
+    """What it succeeds with when it failed for good (``on_error: {degrade: …}``)."""
+    tolerated: bool
+    """``on_error: continue``: its failure does not fail what it belongs to."""
+    loop: LoopPlan | None
+    body: ScopePlan | None
+    rules: tuple[Rule, ...]
+    takes_all: bool
+    """A decision in ``mode: all`` takes every branch whose rule is true."""
+    retry: Retry | None
+    timeout: float | None
+    pools: tuple[int, ...]
+    executor: str
+    priority: int
+    rank: int
+    """Length of the longest path from here to an end of its scope: the critical path breaks ties."""
+
+    @property
+    def is_loop(self) -> bool:
+        return self.loop is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ScopePlan:
+    """The tasks of one scope, in file order, and how to find them by name."""
+
+    nodes: tuple[Node, ...]
+    names: Mapping[str, int]
+    """Name to local index; names with ``-`` or spaces are there with ``_`` too."""
+    unmet: tuple[int, ...]
+    """Number of upstreams of each node."""
+    sinks: tuple[int, ...]
+    """Nodes without successors: their results are the scope's result unless it says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A workflow, compiled."""
+
+    workflow: Workflow
+    root: ScopePlan
+    nodes: tuple[Node, ...]
+    pools: tuple[Pool, ...]
+    outputs: Template | None
+
+    def walk(self) -> Iterator[Node]:
+        """Yield every node, outer ones before what is inside them."""
+        yield from self.nodes
