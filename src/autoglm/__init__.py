@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from autoglm.base.errors import AutoglmError as AutoglmError
     from autoglm.base.errors import SpecError as SpecError
     from autoglm.base.errors import TaskError as TaskError
+    from autoglm.tasks.handlers import service as service
     from autoglm.tasks.handlers import task as task
     from autoglm.tasks.protocol import TaskContext as TaskContext
 
@@ -24,6 +25,7 @@ _EXPORTS = {
     "TaskError": "autoglm.base.errors",
     "Workflow": "autoglm.app.api",
     "load": "autoglm.app.api",
+    "service": "autoglm.tasks.handlers",
     "task": "autoglm.tasks.handlers",
 }
 
@@ -36,6 +38,7 @@ __all__ = [
     "Workflow",
     "__version__",
     "load",
+    "service",
     "task",
 ]
 

@@ -72,6 +72,10 @@ class Attempt:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """The run's inputs, for parameters filled by name."""
     item: Any = None
+    item_name: str | None = None
+    """The loop's ``as:`` name; None outside of a loop."""
+    services: Services | None = None
+    """Where parameters that name a service get it from."""
     offline: bool = False
     models: Mapping[str, ModelSpec] = field(default_factory=dict)
     """The file's ``models``, before the project's and the built-in ones."""
@@ -80,7 +84,11 @@ class Attempt:
 
 
 class TaskType(Protocol):
-    """What runs. One instance serves a whole process."""
+    """What runs. One instance serves a whole process.
+
+    A type whose executor depends on the task also has ``default_executor(task: Task, catalog: Catalog) -> str``, asked
+    once when a workflow is compiled; without it, ``info.executor`` holds for every task.
+    """
 
     info: TaskTypeInfo
 
