@@ -132,7 +132,7 @@ def parse_dotenv(text: str, file: str) -> dict[str, str]:
     """Return the variables of a ``.env`` text: ``NAME=value`` lines, ``export``, quotes and ``#`` comments.
 
     A quoted value may go over several lines. In double quotes ``\\n``, ``\\t``, ``\\"`` and ``\\\\`` are escapes;
-    single quotes keep everything as it stands; an unquoted value ends at `` #`` and is stripped. Nothing is substituted.
+    single quotes keep everything as it stands; an unquoted value ends at `` #``. Nothing is substituted.
 
     Raises:
         SpecError: lines that are none of this (``dotenv-syntax``). The message never quotes the line.
