@@ -17,6 +17,8 @@ import msgspec
 from autoglm.base.errors import Failure
 
 NULL = msgspec.Raw(b"null")
+INLINE_LIMIT = 256 * 1024
+"""Bytes of JSON text that a record holds itself; a larger result becomes a :class:`Blob`."""
 FORMAT = 1
 """Version of the journal's messages. A change adds an upcaster in :mod:`autoglm.engine.codec`."""
 
@@ -87,6 +89,13 @@ class ItemsFailed(Stimulus, frozen=True):
     failure: Failure
 
 
+class StateWritten(Stimulus, frozen=True):
+    """A task wrote durable state under ``key``: JSON text, or None to forget it."""
+
+    key: str
+    value: bytes | None
+
+
 class Pause(Stimulus, frozen=True):
     """Start nothing more; what runs may finish."""
 
@@ -132,6 +141,10 @@ class RunStarted(Event, frozen=True, tag="run_started"):
     pass
 
 
+class RunRecovered(Event, frozen=True, tag="run_recovered"):
+    """Another process took the run over: attempts that were running are owed again, their time starts anew."""
+
+
 class RunPaused(Event, frozen=True, tag="run_paused"):
     pass
 
@@ -167,7 +180,10 @@ class AttemptStarted(Event, frozen=True, tag="attempt_started"):
 
 
 class AttemptSucceeded(Event, frozen=True, tag="attempt_succeeded"):
-    """``result`` is what ``tasks.NAME.result`` gives; ``output`` is set when a ``result:`` template mapped it."""
+    """``result`` is what ``tasks.NAME.result`` gives; ``output`` is set when a ``result:`` template mapped it.
+
+    ``collected`` is what an item adds to its loop's list when that is not its result (``loop.collect``).
+    """
 
     task: str
     attempt: int
@@ -175,6 +191,7 @@ class AttemptSucceeded(Event, frozen=True, tag="attempt_succeeded"):
     blob: Blob | None = None
     output: msgspec.Raw | None = None
     output_blob: Blob | None = None
+    collected: msgspec.Raw | None = None
     usage: dict[str, Any] | None = None
 
 
@@ -191,16 +208,21 @@ class AttemptFailed(Event, frozen=True, tag="attempt_failed"):
 
 
 class AttemptStopping(Event, frozen=True, tag="attempt_stopping"):
-    """It was told to stop and holds its slot until it has. ``reason``: ``timeout``, ``cancelled``, ``fail_fast``."""
+    """It was told to stop and holds its slot until it has; for a loop or a group (attempt 0): its parts were.
+
+    ``reason`` is ``timeout``, ``cancelled``, ``fail_fast`` or ``source_failed`` (with the failure).
+    """
 
     task: str
     attempt: int
     reason: str
+    failure: Failure | None = None
 
 
 class AttemptCancelled(Event, frozen=True, tag="attempt_cancelled"):
     task: str
     attempt: int
+    reason: str = ""
     abandoned: bool = False
 
 
@@ -210,6 +232,13 @@ class ResultDiscarded(Event, frozen=True, tag="result_discarded"):
     task: str
     attempt: int
     reason: str
+
+
+class StateSet(Event, frozen=True, tag="state_set"):
+    """Durable keyed state of the run; a None ``value`` forgets the key."""
+
+    key: str
+    value: msgspec.Raw | None = None
 
 
 class TaskSkipped(Event, frozen=True, tag="task_skipped"):
@@ -229,11 +258,19 @@ class TaskFailed(Event, frozen=True, tag="task_failed"):
 
 
 class TaskSucceeded(Event, frozen=True, tag="task_succeeded"):
-    """A group or a loop is done. A None ``result`` stands for what its parts' results give."""
+    """A decision, a group or a loop is done. A None ``result`` stands for what its parts' results give."""
 
     task: str
     result: msgspec.Raw | None = None
     blob: Blob | None = None
+    collected: msgspec.Raw | None = None
+
+
+class TaskTerminated(Event, frozen=True, tag="task_terminated"):
+    """It waited for its next attempt, and the run gave that up."""
+
+    task: str
+    reason: str = ""
 
 
 class TaskCancelled(Event, frozen=True, tag="task_cancelled"):
@@ -245,10 +282,11 @@ class GroupStarted(Event, frozen=True, tag="group_started"):
 
 
 class LoopStarted(Event, frozen=True, tag="loop_started"):
-    """``total`` is None for a source that is read as it goes."""
+    """``total`` is None for a ``source`` (a file) that is read as it goes."""
 
     task: str
     total: int | None = None
+    source: str | None = None
 
 
 class ItemsRead(Event, frozen=True, tag="items_read"):
@@ -258,11 +296,13 @@ class ItemsRead(Event, frozen=True, tag="items_read"):
     last: bool
 
 
-class IterationStarted(Event, frozen=True, tag="iteration_started"):
-    """A scope opened for item ``index`` of a loop over a group."""
+class TaskDegraded(Event, frozen=True, tag="task_degraded"):
+    """It failed for good and succeeded with the value that ``on_error: {degrade: …}`` gives instead."""
 
     task: str
-    index: int
+    failure: Failure
+    result: msgspec.Raw = NULL
+    blob: Blob | None = None
 
 
 EVENTS = (
@@ -281,14 +321,17 @@ EVENTS = (
     | AttemptStopping
     | AttemptCancelled
     | ResultDiscarded
+    | StateSet
     | TaskSkipped
     | TaskFailed
     | TaskSucceeded
+    | TaskTerminated
     | TaskCancelled
     | GroupStarted
     | LoopStarted
     | ItemsRead
-    | IterationStarted
+    | TaskDegraded
+    | RunRecovered
 )
 
 # ------------------------------------------------------------------------------------------------------ commands

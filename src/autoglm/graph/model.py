@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from autoglm.spec.expressions import Template
+from autoglm.spec.expressions import Template, compile_template
 from autoglm.spec.model import Join, Outcome, Retry, Task, Workflow
 
 
@@ -133,3 +133,36 @@ class Graph:
     def walk(self) -> Iterator[Node]:
         """Yield every node, outer ones before what is inside them."""
         yield from self.nodes
+
+
+_NOTHING = compile_template({})
+OUTSIDE = Node(
+    index=-1,
+    local=-1,
+    name="",
+    path="",
+    kind=NodeKind.WORK,
+    task=Task(name="", type="function"),
+    edges=(),
+    successors=(),
+    join=Join.NONE_FAILED,
+    when=None,
+    when_each=False,
+    options=_NOTHING,
+    arguments=_NOTHING,
+    env=_NOTHING,
+    result=None,
+    degrade=None,
+    tolerated=False,
+    loop=None,
+    body=None,
+    rules=(),
+    takes_all=False,
+    retry=None,
+    timeout=None,
+    pools=(),
+    executor="inline",
+    priority=0,
+    rank=0,
+)
+"""A stand-in for the place of what belongs to a scope and no task: the workflow's ``outputs``, a group's ``result``."""

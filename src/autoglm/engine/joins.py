@@ -1,0 +1,114 @@
+"""Whether a task runs, waits or is skipped, given how its upstreams ended.
+
+Each upstream counts as *ok*, *skipped* or *bad*. A failure that its task tolerates (``on_error: continue``) is ok; a
+skip that a failure caused is bad, so that a failure travels down a chain. An edge with outcomes of its own
+(``depends_on: {fetch: [failed]}``) and a branch of a decision must hold, whatever the ``join``.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+import msgspec
+
+from autoglm.engine.messages import Blob
+from autoglm.engine.state import Instance, Scope
+from autoglm.engine.states import FAILURES, TaskStatus
+from autoglm.graph.model import Edge, Node
+from autoglm.spec.model import Join, Outcome
+
+
+class Verdict(Enum):
+    RUN = "run"
+    WAIT = "wait"
+    SKIP = "skip"
+
+
+class Judgement(NamedTuple):
+    verdict: Verdict
+    reason: str = ""
+    upstream_failed: bool = False
+
+
+_RUN = Judgement(Verdict.RUN)
+_WAIT = Judgement(Verdict.WAIT)
+
+
+def outcome(instance: Instance) -> Outcome:
+    """Return how a final instance ended, in the words of ``depends_on``."""
+    if instance.status is TaskStatus.SUCCEEDED:
+        return Outcome.SUCCEEDED
+    if instance.status is TaskStatus.SKIPPED:
+        return Outcome.SKIPPED
+    return Outcome.FAILED if instance.status in FAILURES else Outcome.CANCELLED
+
+
+def judge(node: Node, scope: Scope) -> Judgement:
+    """Judge a task whose upstreams have all ended, or that need not wait for all of them."""
+    edges = node.edges
+    if len(edges) == 1 and edges[0].accepts is None and not edges[0].is_branch:
+        upstream = scope.instances[edges[0].upstream]
+        if upstream is not None and upstream.status is TaskStatus.SUCCEEDED and node.join is not Join.ONE_FAILED:
+            return _RUN
+    if not edges:
+        return _RUN
+    return _judge_edges(node, scope)
+
+
+def _judge_edges(node: Node, scope: Scope) -> Judgement:
+    ok: list[str] = []
+    skipped: list[str] = []
+    bad: list[str] = []
+    not_chosen: list[str] = []
+    chosen = waiting = False
+    for edge in node.edges:
+        upstream = scope.instances[edge.upstream]
+        if upstream is None or not upstream.is_final:
+            waiting = True
+            continue
+        if edge.accepts is not None:
+            if outcome(upstream) not in edge.accepts:
+                wanted = " or ".join(sorted(edge.accepts))
+                reason = f"`{upstream.node.name}` ended {outcome(upstream)}, not {wanted}"
+                return Judgement(Verdict.SKIP, reason, upstream.is_failure)
+            ok.append(upstream.node.name)
+        elif edge.is_branch and upstream.status is TaskStatus.SUCCEEDED:
+            chosen = chosen or _is_chosen(upstream, node, edge)
+            (ok if chosen else not_chosen).append(upstream.node.name)
+        elif upstream.status is TaskStatus.SUCCEEDED:
+            ok.append(upstream.node.name)
+        elif upstream.is_failure:
+            (ok if upstream.node.tolerated and not upstream.upstream_failed else bad).append(upstream.node.name)
+        else:
+            skipped.append(upstream.node.name)
+    if not_chosen and not chosen and not waiting:
+        return Judgement(Verdict.SKIP, f"`{not_chosen[0]}` chose another branch")
+    return _by_join(node.join, ok, skipped, bad, waiting=waiting)
+
+
+def _by_join(join: Join, ok: list[str], skipped: list[str], bad: list[str], *, waiting: bool) -> Judgement:
+    if join is Join.ONE_SUCCEEDED and ok:
+        return _RUN
+    if join is Join.ONE_FAILED and bad:
+        return _RUN
+    if waiting:
+        return _WAIT
+    if join is Join.ALL_DONE:
+        return _RUN
+    if join is Join.ONE_FAILED:
+        return Judgement(Verdict.SKIP, "no upstream failed")
+    if bad:
+        return Judgement(Verdict.SKIP, f"`{bad[0]}` did not succeed", upstream_failed=True)
+    if join is Join.ALL_SUCCEEDED and skipped:
+        return Judgement(Verdict.SKIP, f"`{skipped[0]}` was skipped")
+    if ok:
+        return _RUN
+    return Judgement(Verdict.SKIP, f"`{skipped[0]}` was skipped" if len(skipped) == 1 else "every upstream was skipped")
+
+
+def _is_chosen(decision: Instance, node: Node, edge: Edge) -> bool:
+    if decision.result is None or isinstance(decision.result, Blob):
+        return False
+    taken = msgspec.json.decode(decision.result).get("branches", [])
+    return node.name in taken

@@ -1,0 +1,590 @@
+"""The machine: stimuli in, events and commands out.
+
+Rules:
+
+1. ``handle(stimuli, now)`` decides; each event it makes is applied at once by ``RunState.apply`` and nothing else
+   changes state. Journal the events, then do the commands, then come back with what they gave.
+2. A failure of the author's (an expression, a result that is no JSON) is an event. An ``EngineError`` is ours: the
+   caller discards this run and replays it.
+3. A task runs when its upstreams allow it (``joins.py``), its ``when`` holds, and its pools have room. Inputs are built
+   when it starts, and not kept: ``outstanding`` builds them again from the same facts.
+4. Loops are turns: a loop that may start an item stands in the ready queue itself, so an item costs nothing before
+   its turn. At most :data:`WINDOW` items (or ``max_parallel``, for groups) are open at a time.
+5. Told to stop, an attempt holds its slot until the runtime says that it has stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from heapq import heappop
+from typing import Any, assert_never
+
+import msgspec
+
+from autoglm.base import jsonvalue
+from autoglm.base.errors import Failure
+from autoglm.base.redaction import redact
+from autoglm.engine import loops, retry
+from autoglm.engine import messages as m
+from autoglm.engine.joins import Verdict, judge
+from autoglm.engine.names import Names, Upstream, World
+from autoglm.engine.run_state import DEADLINE, RETRY, RunState
+from autoglm.engine.state import Instance, LoadBlob, Scope, scope_text
+from autoglm.engine.states import FAILURES, RunStatus, TaskStatus
+from autoglm.engine.values import as_failure, boxed, group_failed, run_failed, timed_out
+from autoglm.graph.model import OUTSIDE, Graph, NodeKind
+from autoglm.spec.expressions import ExpressionError, Template
+
+_S = TaskStatus
+_DISCARD_LATE = "it came back after the attempt had been given up"
+
+
+class Run(RunState):
+    """One run. Pure: the same journal and the same stimuli give the same events and commands."""
+
+    def __init__(self, graph: Graph, load: LoadBlob, secrets: Mapping[str, Any] | None = None) -> None:
+        RunState.__init__(self, graph, load)
+        self.world = World({}, self.result_of, self.output_of, lambda owner: loops.items(self, owner))
+        self._secrets = secrets if secrets is not None else {}
+        self._secret_inputs: Mapping[str, Any] = {}
+        self._now = 0.0
+        self._events: list[m.Event] = []
+        self._commands: list[m.Command] = []
+        self._blobs: dict[str, bytes] = {}
+
+    def provide(self, secret_inputs: Mapping[str, Any]) -> None:
+        """Give the values of the secret inputs, which the journal holds as names only."""
+        self._secret_inputs = secret_inputs
+        self._build_world()
+
+    def _run_created(self, event: m.RunCreated, at: float) -> None:
+        super()._run_created(event, at)
+        self._build_world()
+
+    def _build_world(self) -> None:
+        created = self.created
+        if created is None:
+            return
+        workflow = self.graph.workflow
+        self.world.values = {
+            "inputs": {**created.inputs, **self._secret_inputs},
+            "vars": workflow.vars,
+            "config": created.config,
+            "env": created.env,
+            "secrets": self._secrets,
+            "run": {"id": created.run_id, "workflow": created.workflow, "namespace": workflow.namespace},
+        }
+
+    # ---------------------------------------------------------------------------------------------------- handle
+
+    def handle(self, stimuli: Sequence[m.Stimulus], now: float) -> m.Decision:
+        """Take news in, in order, and return what must be committed and then done."""
+        self._now = now
+        self._events, self._commands, self._blobs = [], [], {}
+        for stimulus in stimuli:
+            self._take(stimulus)
+        self._fire(now)
+        self._settle()
+        return m.Decision(self._events, self._commands, self._blobs)
+
+    def emit(self, event: m.Event) -> None:
+        """Make an event a fact of this decision."""
+        self._events.append(event)
+        self.apply(event, self._now)
+
+    def command(self, command: m.Command) -> None:
+        """Ask the runtime for something, once the events of this decision are committed."""
+        self._commands.append(command)
+
+    def outstanding(self) -> list[m.Command]:
+        """Return the commands that a recovered run owes: what was decided and has not been answered."""
+        if self.is_final:
+            return []
+        owed: list[m.Command] = []
+        for instance in self._running.values():
+            if instance.stopping is not None:
+                owed.append(m.StopAttempt(instance.id, instance.attempt, instance.stopping))
+            else:
+                owed.append(self._start_command(instance))
+        owed.extend(loops.reads_owed(list(self._active.values())))
+        return owed
+
+    def _take(self, stimulus: m.Stimulus) -> None:
+        match stimulus:
+            case m.AttemptReturned():
+                self._returned(stimulus)
+            case m.AttemptRaised():
+                self._raised(stimulus)
+            case m.AttemptStopped():
+                self._stopped(stimulus)
+            case m.ItemsArrived():
+                loops.items_arrived(self, self._active.get(stimulus.task), stimulus)
+            case m.ItemsFailed():
+                loops.items_failed(self, self._active.get(stimulus.task), stimulus.failure)
+            case m.StateWritten():
+                self.emit(m.StateSet(stimulus.key, None if stimulus.value is None else msgspec.Raw(stimulus.value)))
+            case m.Tick():
+                pass
+            case m.Begin():
+                self._begin_run()
+            case m.Pause():
+                if self.status is RunStatus.RUNNING:
+                    self.emit(m.RunPaused())
+            case m.Resume():
+                if self.status is RunStatus.PAUSED:
+                    self.emit(m.RunResumed())
+            case m.Cancel():
+                self._cancel(stimulus.reason)
+            case m.Reopen():
+                if self.is_final:
+                    self.emit(m.RunReopened())
+            case _:
+                assert_never(stimulus)  # type: ignore[arg-type]
+
+    def _begin_run(self) -> None:
+        if self.status is RunStatus.PENDING:
+            self.emit(m.RunStarted())
+            return
+        if self.is_final:
+            return
+        self.emit(m.RunRecovered())
+        for instance in list(self._running.values()):
+            if instance.stopping is not None:
+                self.command(m.StopAttempt(instance.id, instance.attempt, instance.stopping))
+                continue
+            try:
+                self.command(self._start_command(instance))
+            except ExpressionError as error:  # what it could read then, such as a secret, is gone
+                self._failed(instance, as_failure(error), timeout=False)
+        for command in loops.reads_owed(list(self._active.values())):
+            self.command(command)
+
+    def _cancel(self, reason: str) -> None:
+        if self.status not in (RunStatus.RUNNING, RunStatus.PAUSED):
+            return
+        self.emit(m.RunCancelling(reason))
+        self.stop_scope(self.root, "cancelled")
+
+    # -------------------------------------------------------------------------------------------------- attempts
+
+    def _current(self, task: str, attempt: int) -> Instance | None:
+        """Return the instance whose running attempt this is; None when it is no longer running."""
+        instance = self._running.get(task)
+        if instance is None or instance.attempt != attempt:
+            if not self.is_final:
+                self.emit(m.ResultDiscarded(task, attempt, _DISCARD_LATE))
+            return None
+        return instance
+
+    def _returned(self, news: m.AttemptReturned) -> None:
+        instance = self._current(news.task, news.attempt)
+        if instance is None:
+            return
+        if instance.stopping == "timeout":
+            self.emit(m.ResultDiscarded(news.task, news.attempt, "it came back after its time was up"))
+            self._failed(instance, timed_out(instance), timeout=True)
+            return
+        node = instance.node
+        is_plain = node.result is None and (node.loop is None or node.loop.collect is None)
+        if is_plain and len(news.output) <= m.INLINE_LIMIT:
+            raw = msgspec.Raw(news.output)
+            self.emit(m.AttemptSucceeded(news.task, news.attempt, raw, usage=news.usage or None))
+            return
+        try:
+            self.emit(self._success(instance, news))
+        except ExpressionError as error:
+            self._failed(instance, as_failure(error), timeout=False)
+
+    def _success(self, instance: Instance, news: m.AttemptReturned) -> m.AttemptSucceeded:
+        """Map the output by the task's ``result:``, and an item's result by its loop's ``collect``."""
+        node = instance.node
+        output, output_blob = boxed(news.output, self._blobs)
+        result, blob = output, output_blob
+        mapped = node.result is not None
+        text = news.output
+        if node.result is not None:
+            own = msgspec.json.decode(news.output)
+            text = self.evaluate_text(node.result, instance, {"output": own, "result": own})
+            result, blob = boxed(text, self._blobs)
+        return m.AttemptSucceeded(
+            news.task,
+            news.attempt,
+            result,
+            blob,
+            output if mapped and output_blob is None else None,
+            output_blob if mapped else None,
+            self._collected(instance, text),
+            news.usage or None,
+        )
+
+    def _raised(self, news: m.AttemptRaised) -> None:
+        instance = self._current(news.task, news.attempt)
+        if instance is None:
+            return
+        if instance.stopping == "timeout":
+            self._failed(instance, timed_out(instance), timeout=True)
+        else:
+            self._failed(instance, news.failure, timeout=False)
+
+    def _stopped(self, news: m.AttemptStopped) -> None:
+        instance = self._running.get(news.task)
+        if instance is None or instance.attempt != news.attempt or instance.stopping is None:
+            return
+        if instance.stopping == "timeout":
+            self._failed(instance, timed_out(instance, abandoned=news.abandoned), timeout=True, abandoned=news.abandoned)
+        else:
+            self.emit(m.AttemptCancelled(news.task, news.attempt, instance.stopping, news.abandoned))
+
+    def _failed(self, instance: Instance, failure: Failure, *, timeout: bool, abandoned: bool = False) -> None:
+        """Retry, degrade, or let it fail."""
+        policy = instance.node.retry
+        due = None
+        final = None
+        if policy is not None and self._may_retry(instance):
+            made = instance.attempt - instance.attempts_before
+            draw = retry.chance(self._run_id, instance.id, instance.attempt)
+            first = instance.first_at if instance.first_at is not None else self._now
+            due = retry.retry_at(policy, made, first, self._now, draw, failure)
+            if due is None and made > 1 and retry.covers(policy, failure):
+                final = _S.TERMINATED
+        if due is None and self._degrade(instance, failure):
+            return
+        self.emit(m.AttemptFailed(instance.id, instance.attempt, failure, timeout, due, final, abandoned))
+        if due is None:
+            self._fail_fast(instance)
+
+    def _may_retry(self, instance: Instance) -> bool:
+        if self.status is RunStatus.CANCELLING or instance.stopping in ("cancelled", "fail_fast"):
+            return False
+        return not any(at.scope.cancelled or (at.loop is not None and at.loop.cancelled) for at in instance.path())
+
+    def _degrade(self, instance: Instance, failure: Failure) -> bool:
+        """Succeed with the value that ``on_error: {degrade: …}`` gives; False when there is none or it cannot be had."""
+        template = instance.node.degrade
+        if template is None or instance.stopping == "cancelled":
+            return False
+        try:
+            error = {"code": failure.code, "message": failure.message}
+            text = self.evaluate_text(template, instance, {"error": error})
+        except ExpressionError:
+            return False
+        raw, blob = boxed(text, self._blobs)
+        self.emit(m.TaskDegraded(instance.id, failure, raw, blob))
+        return True
+
+    def fail(self, instance: Instance, failure: Failure, *, timeout: bool = False) -> None:
+        """End an instance that has no running attempt as failed."""
+        if not self._degrade(instance, failure):
+            self.emit(m.TaskFailed(instance.id, failure, timeout))
+            self._fail_fast(instance)
+
+    def _fail_fast(self, item: Instance) -> None:
+        """Stop the rest of a loop that asked for it when one of its items has failed."""
+        plan = item.node.loop
+        if item.index is None or plan is None or not plan.fail_fast or item.status not in FAILURES:
+            return
+        owner = self._owner(item)
+        if owner.stopping is None:
+            self.stop(owner, "fail_fast")
+
+    # ---------------------------------------------------------------------------------------------------- stopping
+
+    def stop(self, instance: Instance, reason: str, failure: Failure | None = None) -> None:
+        """Stop an instance that has begun: its attempt, or everything inside it."""
+        if instance.id in self._running:
+            if instance.stopping is None:
+                self.emit(m.AttemptStopping(instance.id, instance.attempt, reason))
+                self.command(m.StopAttempt(instance.id, instance.attempt, reason))
+        elif instance.status is _S.RETRYING:
+            self._give_up(instance, reason)
+        elif instance.is_composite and instance.status is _S.RUNNING:
+            if instance.stopping is None:
+                self.emit(m.AttemptStopping(instance.id, instance.attempt, reason, failure))
+            inner = "cancelled" if reason == "timeout" else reason
+            if instance.loop is not None:
+                for item in list(instance.loop.open.values()):
+                    self.stop(item, inner)
+            if instance.child is not None:
+                self.stop_scope(instance.child, inner)
+
+    def stop_scope(self, scope: Scope, reason: str) -> None:
+        """Stop everything in a scope that has begun."""
+        for instance in scope.instances:
+            if instance is not None and not instance.is_final:
+                self.stop(instance, reason)
+
+    def _give_up(self, instance: Instance, reason: str) -> None:
+        """End a task that waits for its next attempt, which will not come."""
+        failure = instance.failure
+        if reason == "cancelled" or failure is None:
+            self.emit(m.TaskCancelled(instance.id))
+        else:
+            self.emit(m.TaskTerminated(instance.id, reason))
+
+    def _fire(self, now: float) -> None:
+        """Take what is due from the timers."""
+        timers = self._timers
+        while timers and timers[0][0] <= now:
+            timer = heappop(timers)
+            if not self._is_live(timer):
+                continue
+            instance = self._active[timer[2]]
+            if timer[1] == RETRY:
+                self._ready.push(instance)
+            elif timer[1] == DEADLINE and instance.stopping is None:
+                self.stop(instance, "timeout")
+            timers = self._timers
+
+    # ---------------------------------------------------------------------------------------------------- settling
+
+    def _settle(self) -> None:
+        """Decide until nothing is left to decide: what has ended, what is unblocked, what can start."""
+        while True:
+            while self._candidates or self._closing:
+                while self._candidates:
+                    self._unblocked(self._candidates.popleft())
+                if self._closing:
+                    self._close(self._closing.popleft())
+            if self.status is not RunStatus.RUNNING or not self._start_ready():
+                if self._candidates or self._closing:
+                    continue
+                return
+
+    def _unblocked(self, instance: Instance) -> None:
+        if instance.status is not _S.PENDING or instance.queued or instance.scope.cancelled or self.is_final:
+            return
+        judgement = judge(instance.node, instance.scope)
+        if judgement.verdict is Verdict.WAIT:
+            return
+        if judgement.verdict is Verdict.SKIP:
+            self.emit(m.TaskSkipped(instance.id, judgement.reason, judgement.upstream_failed))
+            return
+        node = instance.node
+        if node.when is not None and not node.when_each and not self.condition_holds(instance):
+            return
+        if node.kind is NodeKind.DECISION:
+            self._decide(instance)
+        elif node.loop is not None:
+            loops.start(self, instance)
+        elif node.kind is NodeKind.GROUP:
+            self.emit(m.GroupStarted(instance.id))
+        else:
+            self._ready.push(instance)
+
+    def condition_holds(self, instance: Instance) -> bool:
+        """Ask ``when``; where it is false, or cannot be asked, the instance ends here."""
+        when = instance.node.when
+        if when is None:
+            return True
+        try:
+            holds = bool(when.evaluate(Names(self.world, instance)))
+        except ExpressionError as error:
+            self.fail(instance, as_failure(error))
+            return False
+        if not holds:
+            self.emit(m.TaskSkipped(instance.id, f"`when` is false: {instance.node.task.when}"))
+        return holds
+
+    def _decide(self, instance: Instance) -> None:
+        """Try a decision's rules in order."""
+        node = instance.node
+        names = Names(self.world, instance)
+        taken: list[tuple[str, str]] = []
+        try:
+            for rule in node.rules:
+                is_default = rule.when is None
+                if (is_default and not taken) or (rule.when is not None and rule.when.evaluate(names)):
+                    taken.append((rule.action, rule.source))
+                    if not node.takes_all:
+                        break
+        except ExpressionError as error:
+            self.fail(instance, as_failure(error))
+            return
+        result = {"branches": [action for action, _ in taken], "rules": [source for _, source in taken]}
+        self.emit(m.TaskSucceeded(instance.id, msgspec.Raw(msgspec.json.encode(result))))
+
+    def _start_ready(self) -> bool:
+        """Start what is ready while there is room; return whether anything happened that must be settled."""
+        ready = self._ready
+        limit = self.max_parallel
+        while limit is None or len(self._running) < limit:
+            instance = ready.pop()
+            if instance is None:
+                return False
+            if any(at.scope.cancelled for at in instance.path()):
+                continue
+            if instance.loop is not None:
+                self._turn(instance)
+            elif instance.status is _S.PENDING or instance.status is _S.RETRYING:
+                self.start_attempt(instance)
+            if self._candidates or self._closing:
+                return True
+        return False
+
+    def _turn(self, owner: Instance) -> None:
+        """Start items of a loop: all it may when nothing else waits, else one."""
+        node = owner.node
+        loop = owner.loop
+        while loop is not None and loops.may_start_item(owner):
+            if node.kind is NodeKind.GROUP or self._ready.has_room(node.pools):
+                loops.start_item(self, owner)
+            else:
+                break
+            if self._candidates or self._closing or not self._ready.is_alone():
+                break
+            if self.max_parallel is not None and len(self._running) >= self.max_parallel:
+                break
+        if loop is not None and loops.may_start_item(owner):
+            self._ready.push(owner)
+
+    def start_attempt(self, instance: Instance) -> None:
+        """Build the inputs and start the next attempt; it fails here when they cannot be built."""
+        attempt = instance.attempt + 1
+        try:
+            command = self._start_command(instance, attempt)
+        except ExpressionError as error:
+            if instance.status is _S.RETRYING:
+                self.emit(m.TaskTerminated(instance.id, str(error)))
+            else:
+                self.fail(instance, as_failure(error))
+            return
+        self.emit(m.AttemptStarted(instance.id, attempt))
+        self.command(command)
+
+    def _start_command(self, instance: Instance, attempt: int | None = None) -> m.StartAttempt:
+        node = instance.node
+        if node.arguments.is_constant and node.options.is_constant and node.env.is_constant:
+            arguments, options, env = node.arguments.source, node.options.source, node.env.source
+        else:
+            names = Names(self.world, instance)
+            arguments = names.arguments = node.arguments.evaluate(names)
+            options = node.options.evaluate(names)
+            env = node.env.evaluate(names)
+        number = instance.attempt if attempt is None else attempt
+        return m.StartAttempt(instance.id, number, node.index, options, arguments, env, instance.index)
+
+    def _close(self, owner: Instance | None) -> None:
+        """End a loop, a group or the run, whose parts have ended."""
+        if owner is None:
+            self._close_run()
+        elif owner.status is not _S.RUNNING:
+            return
+        elif owner.loop is not None:
+            if owner.loop.is_done:
+                loops.close(self, owner, owner.loop)
+        elif owner.child is not None and owner.child.is_done:
+            self._close_group(owner, owner.child)
+
+    def _close_group(self, instance: Instance, scope: Scope) -> None:
+        if instance.stopping == "timeout":
+            self.fail(instance, timed_out(instance), timeout=True)
+        elif instance.stopping is not None or scope.cancelled:
+            self.emit(m.TaskCancelled(instance.id))
+        elif scope.failed:
+            self.fail(instance, group_failed(scope))
+        else:
+            self._succeed_group(instance, scope)
+
+    def _succeed_group(self, instance: Instance, scope: Scope) -> None:
+        """End a group: its ``result:`` sees the tasks inside it, and ``output`` as what its last ones gave."""
+        raw, blob = None, None
+        text = scope_text(scope, self.load)
+        try:
+            if instance.node.result is not None:
+                value = msgspec.json.decode(text)
+                inside = Instance(instance.id, OUTSIDE, scope)
+                text = self.evaluate_text(instance.node.result, inside, {"output": value, "result": value})
+                raw, blob = boxed(text, self._blobs)
+            collected = self._collected(instance, text)
+        except ExpressionError as error:
+            self.fail(instance, as_failure(error))
+            return
+        self.emit(m.TaskSucceeded(instance.id, raw if blob is None else None, blob, collected))
+
+    def _collected(self, item: Instance, text: bytes) -> msgspec.Raw | None:
+        """Return what an item adds to its loop's list, when that is not its result."""
+        plan = item.node.loop
+        if plan is None or plan.collect is None or item.index is None:
+            return None
+        value = msgspec.json.decode(text)
+        return msgspec.Raw(self.evaluate_text(plan.collect, item, {"output": value, "result": value}))
+
+    def _close_run(self) -> None:
+        if self.is_final or not self.root.is_done:
+            return
+        if self.status is RunStatus.CANCELLING:
+            self.emit(m.RunCancelled())
+            return
+        if self.root.failed:
+            self.emit(m.RunFailed(run_failed(self.root)))
+            return
+        outputs = self.graph.outputs
+        try:
+            text = self.evaluate_text(outputs, Instance("", OUTSIDE, self.root)) if outputs is not None else b"{}"
+        except ExpressionError as error:
+            self.emit(m.RunFailed(as_failure(error, code="outputs-failed")))
+            return
+        raw, blob = boxed(text, self._blobs)
+        self.emit(m.RunSucceeded(raw, blob))
+
+    # ---------------------------------------------------------------------------------------------------- values
+
+    @property
+    def _run_id(self) -> str:
+        return self.created.run_id if self.created is not None else ""
+
+    def upstream_of(self, instance: Instance) -> Upstream:
+        """Return the results of the direct upstreams by task name, each decoded when asked for."""
+        return Upstream(instance, self.world)
+
+    def item_of(self, instance: Instance) -> Any:
+        """Return the loop item that an instance is about, None outside of a loop."""
+        return None if instance.index is None else Names(self.world, instance).item(instance)
+
+    def evaluate(self, template: Template, instance: Instance, own: Mapping[str, Any] | None = None) -> Any:
+        """Return what a template gives in the place of ``instance``. Raises ExpressionError."""
+        return template.evaluate(Names(self.world, instance, own))
+
+    def evaluate_text(
+        self, template: Template, instance: Instance, own: Mapping[str, Any] | None = None
+    ) -> bytes:
+        """Return the same as JSON text, secrets redacted. Raises ExpressionError."""
+        try:
+            return jsonvalue.encode(redact(self.evaluate(template, instance, own)))
+        except jsonvalue.NotJson as error:
+            raise ExpressionError("not-json", str(error), error.hint) from None
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return everything that counts as state, as plain data: two runs are equal when these are."""
+        return {
+            "status": str(self.status),
+            "outputs": self.outputs,
+            "failure": self.failure,
+            "usage": self.usage,
+            "keyed": self.keyed,
+            "counts": {str(status): count for status, count in self.counts.items() if count},
+            "running": sorted(self._running),
+            "pools": [sorted(holders) for holders in self._ready.holders],
+            "tasks": dict(self._describe(self.root)),
+        }
+
+    def _describe(self, scope: Scope) -> Iterator[tuple[str, Any]]:
+        for instance in scope.instances:
+            if instance is not None and (instance.status is not _S.PENDING or instance.is_composite):
+                yield from self._describe_instance(instance)
+
+    def _describe_instance(self, instance: Instance) -> Iterator[tuple[str, Any]]:
+        loop = instance.loop
+        yield (
+            instance.id,
+            (
+                str(instance.status), instance.number, instance.attempt, instance.stopping, instance.result,
+                instance.output, instance.failure, instance.reason, instance.due, instance.started_at,
+                instance.ended_at, None if loop is None else (loop.next, loop.count, loop.exhausted, loop.results),
+            ),
+        )  # fmt: skip
+        if instance.child is not None:
+            yield from self._describe(instance.child)
+        if loop is not None:
+            for item in [*loop.open.values(), *loop.kept.values()]:
+                yield from self._describe_instance(item)

@@ -1,0 +1,170 @@
+"""What a name in a template means while a run lives. Nearest wins (FORMAT, "Expressions").
+
+Order: the loops around the task, innermost first; its own ``with``; the fixed names (``inputs``, ``tasks`` …); the
+run's inputs; its variables; the fields of its single upstream's result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from autoglm.engine.state import Instance, Scope
+from autoglm.engine.states import TaskStatus
+
+Decode = Callable[[Instance], Any]
+_FIELDS = ("result", "output", "status", "error")
+
+
+class TaskView(Mapping[str, Any]):
+    """``tasks.NAME`` as templates see it: ``result``, ``output``, ``status``, ``error``."""
+
+    __slots__ = ("_instance", "_world")
+
+    def __init__(self, instance: Instance | None, world: World) -> None:
+        self._instance = instance
+        self._world = world
+
+    def __getitem__(self, key: str) -> Any:
+        instance = self._instance
+        if key == "result":
+            return None if instance is None else self._world.result(instance)
+        if key == "output":
+            return None if instance is None else self._world.output(instance)
+        if key == "status":
+            return str(TaskStatus.PENDING if instance is None else instance.status)
+        if key == "error":
+            if instance is None or instance.failure is None:
+                return None
+            return {"code": instance.failure.code, "message": instance.failure.message}
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_FIELDS)
+
+    def __len__(self) -> int:
+        return len(_FIELDS)
+
+
+class TasksView(Mapping[str, TaskView]):
+    """``tasks`` as seen from a scope: its own tasks, then those of the scopes around it."""
+
+    __slots__ = ("_scope", "_world")
+
+    def __init__(self, scope: Scope, world: World) -> None:
+        self._scope = scope
+        self._world = world
+
+    def __getitem__(self, key: str) -> TaskView:
+        scope: Scope | None = self._scope
+        while scope is not None:
+            local = scope.plan.names.get(key)
+            if local is not None:
+                return TaskView(scope.instances[local], self._world)
+            scope = scope.owner.scope if scope.owner is not None else None
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scope.plan.names)
+
+    def __len__(self) -> int:
+        return len(self._scope.plan.names)
+
+
+class Upstream(Mapping[str, Any]):
+    """The results of a task's direct upstreams by name, decoded when asked for."""
+
+    __slots__ = ("_instance", "_world")
+
+    def __init__(self, instance: Instance, world: World) -> None:
+        self._instance = instance
+        self._world = world
+
+    def __getitem__(self, key: str) -> Any:
+        scope = self._instance.scope
+        for edge in self._instance.node.edges:
+            if scope.plan.nodes[edge.upstream].name == key:
+                upstream = scope.instances[edge.upstream]
+                return None if upstream is None else self._world.result(upstream)
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        nodes = self._instance.scope.plan.nodes
+        return (nodes[edge.upstream].name for edge in self._instance.node.edges)
+
+    def __len__(self) -> int:
+        return len(self._instance.node.edges)
+
+
+class World:
+    """The values that every task of a run sees."""
+
+    __slots__ = ("items", "output", "result", "values")
+
+    def __init__(
+        self, values: Mapping[str, Any], result: Decode, output: Decode, items: Callable[[Instance], Any]
+    ) -> None:
+        self.values = values
+        """``inputs``, ``vars``, ``config``, ``env``, ``secrets``, ``run``."""
+        self.result = result
+        self.output = output
+        self.items = items
+        """What a started loop goes over."""
+
+
+class Names:
+    """The names one instance sees. Called with a name, gives its value or raises KeyError."""
+
+    __slots__ = ("arguments", "instance", "own", "world")
+
+    def __init__(self, world: World, instance: Instance, own: Mapping[str, Any] | None = None) -> None:
+        self.world = world
+        self.instance = instance
+        self.own = own
+        """``output`` and ``result`` of the task itself, in its own ``result:``."""
+        self.arguments: Mapping[str, Any] = {}
+
+    def __call__(self, name: str) -> Any:
+        for at in self.instance.path():
+            if at.index is not None:
+                loop = at.node.loop
+                if loop is not None and name in (loop.item_name, "item"):
+                    return self.item(at)
+                if name == "index":
+                    return at.index
+        if name in self.arguments:
+            return self.arguments[name]
+        if self.own is not None and name in self.own:
+            return self.own[name]
+        values = self.world.values
+        if name in values:
+            return values[name]
+        if name == "tasks":
+            return TasksView(self.instance.scope, self.world)
+        for nearer in ("inputs", "vars"):
+            if name in values[nearer]:
+                return values[nearer][name]
+        return self._of_upstream(name)
+
+    def _of_upstream(self, name: str) -> Any:
+        edges = self.instance.node.edges
+        if len(edges) != 1:
+            raise KeyError(name)
+        upstream = self.instance.scope.instances[edges[0].upstream]
+        if name in ("result", "output"):
+            if upstream is None:
+                return None
+            return self.world.result(upstream) if name == "result" else self.world.output(upstream)
+        result = self.world.result(upstream) if upstream is not None else None
+        if isinstance(result, dict) and name in result:
+            return result[name]
+        raise KeyError(name)
+
+    def item(self, at: Instance) -> Any:
+        """Return the loop item that ``at`` is about."""
+        owner = at.scope.instances[at.node.local]
+        if owner is None or owner.loop is None or at.index is None:
+            raise KeyError("item")
+        if owner.loop.source is not None:
+            return owner.loop.window[at.index]
+        return self.world.items(owner)[at.index]

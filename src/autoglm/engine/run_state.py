@@ -1,0 +1,569 @@
+"""The state of a run, and :meth:`RunState.apply`: the only thing that changes it.
+
+Rules (everything that affects a run's state lives in this file):
+
+1. ``apply(event, at)`` never decides. It notes a fact, and what follows from it by counting alone: unmet upstreams,
+   what is left in a scope, which items of a loop are open.
+2. What must now be decided is put on ``_candidates`` (tasks whose upstreams have ended) and ``_closing`` (scopes and
+   loops whose parts have ended). Deciding is ``machine.py``'s; a replay that ends with some left there is decided next.
+3. Work per event is O(successors). Nothing scans the graph; only reopening a run walks what failed.
+4. Slots are derived: a pool's holders are the ids of the attempts that run.
+5. What is derived (queues, timers) is rebuilt by the same calls in a replay; queue entries of tasks that have moved on
+   are dropped when met.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from heapq import heapify, heappush
+from typing import Any
+
+import msgspec
+
+from autoglm.base.errors import EngineError, Failure
+from autoglm.engine import messages as m
+from autoglm.engine.ready import ReadyQueues
+from autoglm.engine.state import UNREAD, Instance, LoadBlob, LoopState, Scope, Stored, result_text, stored_text
+from autoglm.engine.states import RunStatus, TaskStatus, step, step_run
+from autoglm.graph.model import Graph
+from autoglm.spec.model import Join
+
+RETRY = 0
+"""A timer's kind: the next attempt is due."""
+DEADLINE = 1
+"""A timer's kind: the attempt, or the group, has run for too long."""
+_EARLY = (Join.ONE_SUCCEEDED, Join.ONE_FAILED)
+_S = TaskStatus
+
+
+class RunState:
+    """A run as its journal tells it. Build one and apply its events in order: that is replay."""
+
+    def __init__(self, graph: Graph, load: LoadBlob) -> None:
+        self.graph = graph
+        self.load = load
+        self.created: m.RunCreated | None = None
+        self.status = RunStatus.PENDING
+        self.failure: Failure | None = None
+        self.outputs: Stored | None = None
+        self.usage: dict[str, Any] = {}
+        self.counts: dict[TaskStatus, int] = {}
+        """How many instances are in each status, those still pending not counted."""
+        self.keyed: dict[str, bytes] = {}
+        """Durable keyed state that tasks wrote: JSON text by key."""
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
+        self.root = Scope(graph.root, "", None)
+        self.touched: dict[int, Instance] = {}
+        """Instances that changed since this was last cleared, for whoever shows them."""
+        self.max_parallel = graph.workflow.max_parallel
+        self._numbered = 0
+        self._scopes: dict[str, Scope] = {"": self.root}
+        self._active: dict[str, Instance] = {}
+        self._running: dict[str, Instance] = {}
+        self._ready = ReadyQueues(graph.pools, graph.workflow.schedule)
+        self._candidates: deque[Instance] = deque()
+        self._closing: deque[Instance | None] = deque()
+        """Groups and loops whose parts have ended; None is the run itself."""
+        self._timers: list[tuple[float, int, str, int]] = []
+        """Heap of (due, kind, task id, attempt); see ``machine.py``."""
+        self._apply: dict[type[m.Event], Callable[[Any, float], None]] = {
+            m.AttemptStarted: self._attempt_started,
+            m.AttemptSucceeded: self._attempt_succeeded,
+            m.AttemptFailed: self._attempt_failed,
+            m.AttemptStopping: self._attempt_stopping,
+            m.AttemptCancelled: self._attempt_cancelled,
+            m.ResultDiscarded: self._noted,
+            m.StateSet: self._state_set,
+            m.TaskSkipped: self._task_skipped,
+            m.TaskFailed: self._task_failed,
+            m.TaskSucceeded: self._task_succeeded,
+            m.TaskDegraded: self._task_degraded,
+            m.TaskTerminated: self._task_terminated,
+            m.TaskCancelled: self._task_cancelled,
+            m.GroupStarted: self._group_started,
+            m.LoopStarted: self._loop_started,
+            m.ItemsRead: self._items_read,
+            m.RunCreated: self._run_created,
+            m.RunStarted: self._run_started,
+            m.RunRecovered: self._run_recovered,
+            m.RunPaused: self._run_paused,
+            m.RunResumed: self._run_resumed,
+            m.RunReopened: self._run_reopened,
+            m.RunCancelling: self._run_cancelling,
+            m.RunCancelled: self._run_cancelled,
+            m.RunSucceeded: self._run_succeeded,
+            m.RunFailed: self._run_failed,
+        }
+
+    # ------------------------------------------------------------------------------------------------- read only
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
+
+    @property
+    def running(self) -> Iterable[Instance]:
+        """The instances whose attempt is running."""
+        return self._running.values()
+
+    def result_of(self, instance: Instance) -> Any:
+        """Return the decoded result of an instance; decoded once, then kept."""
+        if instance.value is UNREAD:
+            value = msgspec.json.decode(result_text(instance, self.load))
+            if not instance.is_final:
+                return value
+            instance.value = value
+        return instance.value
+
+    def output_of(self, instance: Instance) -> Any:
+        """Return what the work itself gave, before a ``result:`` template mapped it."""
+        if instance.output is None:
+            return self.result_of(instance)
+        return msgspec.json.decode(stored_text(instance.output, self.load))
+
+    def next_due(self) -> float | None:
+        """Return when the next timer fires, None when none is set."""
+        return self._timers[0][0] if self._timers else None
+
+    # ----------------------------------------------------------------------------------------------------- apply
+
+    def apply(self, event: m.Event, at: float) -> None:
+        """Note one fact. Raises EngineError when it cannot follow from what came before."""
+        self._apply[type(event)](event, at)
+
+    def _find(self, task_id: str) -> Instance:
+        """Return the instance by its id, made when it has not been heard of."""
+        found = self._active.get(task_id)
+        if found is not None:
+            return found
+        head, dot, leaf = task_id.rpartition(".")
+        scope = self._scopes.get(f"{head}{dot}")
+        if scope is None:
+            raise EngineError(f"no scope is open for task {task_id!r}", code="unknown-instance")
+        if leaf.endswith("]"):
+            name, _, number = leaf[:-1].rpartition("[")
+            return self._item(self._active[f"{head}{dot}{name}"], int(number))
+        return scope.instance(scope.plan.names[leaf])
+
+    def _item(self, owner: Instance, index: int) -> Instance:
+        """Return the instance of item ``index`` of a started loop; its being next in line is thereby used up."""
+        loop = owner.loop
+        if loop is None:
+            raise EngineError(f"{owner.id!r} is no loop that has started", code="unknown-instance")
+        found = loop.open.get(index)
+        if found is not None:
+            return found
+        if loop.redo and loop.redo[-1] == index:
+            loop.redo.pop()
+            item = loop.kept.pop(index)
+        elif index == loop.next:
+            loop.next += 1
+            item = Instance(f"{owner.id}[{index}]", owner.node, owner.scope, index)
+        else:
+            raise EngineError(f"item {index} of {owner.id!r} is out of turn", code="unknown-instance")
+        loop.open[index] = item
+        return item
+
+    def _move(self, instance: Instance, status: TaskStatus, at: float) -> None:
+        """Change the status, by the table, with what is counted by it."""
+        old = instance.status
+        instance.status = step(instance.id, old, status)
+        counts = self.counts
+        if instance.number == 0:
+            self._numbered += 1
+            instance.number = self._numbered
+        elif old is not _S.PENDING:
+            counts[old] -= 1
+        counts[status] = counts.get(status, 0) + 1
+        self.touched[instance.number] = instance
+        if old is _S.PENDING and instance.started_at is None and status is _S.RUNNING:
+            instance.started_at = at
+
+    def _begin(self, instance: Instance, at: float) -> None:
+        """Note that an instance has begun: it counts as active in its scope until it ends."""
+        if instance.status is _S.PENDING and instance.index is None:
+            instance.scope.active += 1
+        self._move(instance, _S.RUNNING, at)
+        self._active[instance.id] = instance
+
+    def _leave_slot(self, instance: Instance) -> None:
+        if self._running.pop(instance.id, None) is not None:
+            self._ready.give(instance)
+            if instance.index is not None:
+                self._owner(instance).loop.running.discard(instance.index)  # type: ignore[union-attr]
+
+    def _owner(self, item: Instance) -> Instance:
+        """Return the loop that an item belongs to."""
+        owner = item.scope.instances[item.node.local]
+        if owner is None or owner.loop is None:
+            raise EngineError(f"{item.id!r} belongs to no loop", code="unknown-instance")
+        return owner
+
+    def _end(self, instance: Instance, status: TaskStatus, at: float) -> None:
+        """Note that an instance has ended, and what follows for its loop, its scope and its successors."""
+        begun = instance.status is not _S.PENDING
+        self._move(instance, status, at)
+        instance.ended_at = at
+        instance.due = None
+        self._active.pop(instance.id, None)
+        if instance.child is not None and status is _S.SUCCEEDED:
+            self._scopes.pop(instance.child.prefix, None)
+        if instance.index is not None:
+            self._item_ended(instance)
+            return
+        scope = instance.scope
+        scope.left -= 1
+        if begun:
+            scope.active -= 1
+        if instance.is_failure and not instance.upstream_failed and not instance.node.tolerated:
+            scope.failed.append(instance.node.name)
+        for local in instance.node.successors:
+            scope.unmet[local] -= 1
+            if scope.unmet[local] == 0 or scope.plan.nodes[local].join in _EARLY:
+                self._candidates.append(scope.instance(local))
+        if scope.is_done:
+            self._closing.append(scope.owner)
+
+    def _item_ended(self, item: Instance) -> None:
+        owner = self._owner(item)
+        loop = owner.loop
+        if loop is None or item.index is None:
+            raise EngineError(f"{item.id!r} belongs to no loop", code="unknown-instance")
+        del loop.open[item.index]
+        if item.status is _S.SUCCEEDED:
+            text = item.result
+            if text is None:
+                text = result_text(item, self.load)
+            loop.keep_result(item.index, text)
+            loop.window.pop(item.index, None)
+        elif item.status is _S.SKIPPED:
+            loop.window.pop(item.index, None)
+        else:
+            loop.kept[item.index] = item
+            loop.first_failure = loop.first_failure or item.id
+        if loop.is_done:
+            self._closing.append(owner)
+        elif loop.has_next:
+            self._ready.push(owner)
+
+    # -------------------------------------------------------------------------------------------------- attempts
+
+    def _attempt_started(self, event: m.AttemptStarted, at: float) -> None:
+        instance = self._find(event.task)
+        self._begin(instance, at)
+        instance.attempt = event.attempt
+        instance.due = None
+        instance.stopping = None
+        if instance.first_at is None:
+            instance.first_at = at
+        self._running[instance.id] = instance
+        self._ready.take(instance)
+        if instance.index is not None:
+            self._owner(instance).loop.running.add(instance.index)  # type: ignore[union-attr]
+        if instance.node.timeout is not None:
+            self._set_timer(at + instance.node.timeout, DEADLINE, instance)
+
+    def _attempt_succeeded(self, event: m.AttemptSucceeded, at: float) -> None:
+        instance = self._find(event.task)
+        self._leave_slot(instance)
+        instance.result = event.blob or bytes(event.result)
+        if event.output is not None or event.output_blob is not None:
+            instance.output = event.output_blob or bytes(event.output or b"null")
+        if event.usage:
+            self._add_usage(event.usage)
+        if event.collected is not None:
+            instance.result = bytes(event.collected)
+        instance.failure = None
+        self._end(instance, _S.SUCCEEDED, at)
+
+    def _attempt_failed(self, event: m.AttemptFailed, at: float) -> None:
+        instance = self._find(event.task)
+        self._leave_slot(instance)
+        instance.failure = event.failure
+        usage = (event.failure.details or {}).get("usage")
+        if isinstance(usage, dict):
+            self._add_usage(usage)
+        failed = _S.TIMEOUT if event.timeout else _S.FAILED
+        if event.retry_at is not None:
+            self._move(instance, failed, at)
+            self._move(instance, _S.RETRYING, at)
+            instance.due = event.retry_at
+            self._set_timer(event.retry_at, RETRY, instance)
+            self._free_loop(instance)
+            return
+        final = TaskStatus(event.final) if event.final else failed
+        if final is not failed:
+            self._move(instance, failed, at)
+        self._end(instance, final, at)
+
+    def _free_loop(self, instance: Instance) -> None:
+        """A waiting item holds no slot: its loop may go on with the next."""
+        if instance.index is not None:
+            owner = self._owner(instance)
+            if owner.loop is not None and owner.loop.has_next:
+                self._ready.push(owner)
+
+    def _attempt_stopping(self, event: m.AttemptStopping, at: float) -> None:
+        instance = self._find(event.task)
+        instance.stopping = event.reason
+        instance.failure = event.failure or instance.failure
+        self.touched[instance.number] = instance
+        if instance.loop is not None:
+            instance.loop.cancelled = True
+            if instance.loop.is_done:
+                self._closing.append(instance)
+        if instance.child is not None:
+            self._cancel_scope(instance.child)
+
+    def _cancel_scope(self, scope: Scope) -> None:
+        if not scope.cancelled:
+            scope.cancelled = True
+            if scope.left and scope.active == 0:
+                self._closing.append(scope.owner)
+
+    def _attempt_cancelled(self, event: m.AttemptCancelled, at: float) -> None:
+        instance = self._find(event.task)
+        self._leave_slot(instance)
+        instance.reason = event.reason or None
+        self._end(instance, _S.CANCELLED, at)
+
+    def _state_set(self, event: m.StateSet, at: float) -> None:
+        if event.value is None:
+            self.keyed.pop(event.key, None)
+        else:
+            self.keyed[event.key] = bytes(event.value)
+
+    def _noted(self, event: m.Event, at: float) -> None:
+        """A fact for the record only."""
+
+    def _add_usage(self, usage: dict[str, Any]) -> None:
+        for name, amount in usage.items():
+            if isinstance(amount, int | float) and not isinstance(amount, bool):
+                self.usage[name] = self.usage.get(name, 0) + amount
+            elif amount is True:
+                self.usage[name] = True
+
+    # ----------------------------------------------------------------------------------------------------- tasks
+
+    def _task_skipped(self, event: m.TaskSkipped, at: float) -> None:
+        instance = self._find(event.task)
+        instance.reason = event.reason
+        instance.upstream_failed = event.upstream_failed
+        self._end(instance, _S.SKIPPED, at)
+
+    def _task_failed(self, event: m.TaskFailed, at: float) -> None:
+        instance = self._find(event.task)
+        instance.failure = event.failure
+        self._end(instance, _S.TIMEOUT if event.timeout else _S.FAILED, at)
+
+    def _task_succeeded(self, event: m.TaskSucceeded, at: float) -> None:
+        instance = self._find(event.task)
+        if instance.status is _S.PENDING:  # a decision: it begins and ends at once
+            self._begin(instance, at)
+        if event.blob is not None:
+            instance.result = event.blob
+        elif event.result is not None:
+            instance.result = bytes(event.result)
+        if event.collected is not None:
+            instance.result = bytes(event.collected)
+        self._end(instance, _S.SUCCEEDED, at)
+
+    def _task_degraded(self, event: m.TaskDegraded, at: float) -> None:
+        instance = self._find(event.task)
+        if instance.status is not _S.RUNNING:
+            self._begin(instance, at)
+        self._leave_slot(instance)
+        instance.failure = event.failure
+        instance.result = event.blob or bytes(event.result)
+        self._end(instance, _S.SUCCEEDED, at)
+
+    def _task_terminated(self, event: m.TaskTerminated, at: float) -> None:
+        instance = self._find(event.task)
+        instance.reason = event.reason or None
+        self._end(instance, _S.TERMINATED, at)
+
+    def _task_cancelled(self, event: m.TaskCancelled, at: float) -> None:
+        self._end(self._find(event.task), _S.CANCELLED, at)
+
+    def _group_started(self, event: m.GroupStarted, at: float) -> None:
+        instance = self._find(event.task)
+        plan = instance.node.body
+        if plan is None:
+            raise EngineError(f"{event.task!r} is no group", code="unknown-instance")
+        reopened = instance.child
+        self._begin(instance, at)
+        instance.attempt = 1
+        instance.first_at = at
+        if reopened is None:
+            self._open(Scope(plan, f"{instance.id}.", instance), instance)
+        else:
+            self._reopen_scope(reopened, at)
+        if instance.node.timeout is not None:
+            self._set_timer(at + instance.node.timeout, DEADLINE, instance)
+
+    def _open(self, scope: Scope, owner: Instance | None) -> None:
+        self._scopes[scope.prefix] = scope
+        if owner is not None:
+            owner.child = scope
+        self._candidates.extend(scope.instance(local) for local, unmet in enumerate(scope.unmet) if unmet == 0)
+        if scope.left == 0:
+            self._closing.append(owner)
+
+    def _loop_started(self, event: m.LoopStarted, at: float) -> None:
+        instance = self._find(event.task)
+        self._begin(instance, at)
+        loop = instance.loop = LoopState(event.total, event.source)
+        if loop.is_done:
+            self._closing.append(instance)
+        elif loop.has_next:
+            self._ready.push(instance)
+
+    def _items_read(self, event: m.ItemsRead, at: float) -> None:
+        instance = self._find(event.task)
+        loop = instance.loop
+        if loop is None or event.first != loop.count:
+            raise EngineError(f"items of {event.task!r} arrived out of turn", code="unknown-instance")
+        loop.window.update(enumerate(event.items, event.first))
+        loop.count += len(event.items)
+        loop.exhausted = event.last
+        loop.reading = False
+        if loop.is_done:
+            self._closing.append(instance)
+        elif loop.has_next:
+            self._ready.push(instance)
+
+    # ------------------------------------------------------------------------------------------------------- run
+
+    def _run_created(self, event: m.RunCreated, at: float) -> None:
+        self.created = event
+
+    def _run_started(self, event: m.RunStarted, at: float) -> None:
+        self.status = step_run(self.status, RunStatus.RUNNING)
+        self.started_at = at
+        self._open(self.root, None)
+
+    def _run_recovered(self, event: m.RunRecovered, at: float) -> None:
+        self._timers = [timer for timer in self._timers if timer[1] != DEADLINE]
+        heapify(self._timers)
+        for instance in self._active.values():
+            if instance.node.timeout is not None and (instance.id in self._running or instance.child is not None):
+                self._set_timer(at + instance.node.timeout, DEADLINE, instance)
+
+    def _run_paused(self, event: m.RunPaused, at: float) -> None:
+        self.status = step_run(self.status, RunStatus.PAUSED)
+
+    def _run_resumed(self, event: m.RunResumed, at: float) -> None:
+        self.status = step_run(self.status, RunStatus.RUNNING)
+
+    def _run_cancelling(self, event: m.RunCancelling, at: float) -> None:
+        self.status = step_run(self.status, RunStatus.CANCELLING)
+        self._cancel_scope(self.root)
+
+    def _run_cancelled(self, event: m.RunCancelled, at: float) -> None:
+        self._run_ended(RunStatus.CANCELLED, at)
+
+    def _run_succeeded(self, event: m.RunSucceeded, at: float) -> None:
+        self.outputs = event.blob or bytes(event.outputs)
+        self._run_ended(RunStatus.SUCCEEDED, at)
+
+    def _run_failed(self, event: m.RunFailed, at: float) -> None:
+        self.failure = event.failure
+        self._run_ended(RunStatus.FAILED, at)
+
+    def _run_ended(self, status: RunStatus, at: float) -> None:
+        self.status = step_run(self.status, status)
+        self.ended_at = at
+        self._closing.clear()
+
+    # ---------------------------------------------------------------------------------------------------- reopen
+
+    def _run_reopened(self, event: m.RunReopened, at: float) -> None:
+        self.status = step_run(self.status, RunStatus.RUNNING)
+        self.failure = None
+        self.ended_at = None
+        self._candidates.clear()
+        self._reopen_scope(self.root, at)
+
+    def _reopen_scope(self, scope: Scope, at: float) -> None:
+        """Set back what failed, was cancelled or never came to its turn, and everything that hangs on it."""
+        scope.cancelled = False
+        scope.failed = []
+        again: set[int] = set()
+        for local, instance in enumerate(scope.instances):
+            if local not in again and (instance is None or not instance.is_final or instance.is_failure):
+                again |= self._below(scope, local)
+        for local in again:
+            instance = scope.instances[local]
+            if instance is not None and instance.status is not _S.PENDING:
+                self._set_back(instance, at)
+        for local, node in enumerate(scope.plan.nodes):
+            met = (scope.instances[edge.upstream] for edge in node.edges)
+            scope.unmet[local] = sum(1 for upstream in met if upstream is None or not upstream.is_final)
+            instance = scope.instances[local]
+            if local in again and scope.unmet[local] == 0 and (instance is None or instance.status is _S.PENDING):
+                self._candidates.append(scope.instance(local))
+
+    def _below(self, scope: Scope, local: int) -> set[int]:
+        found = {local}
+        stack = [local]
+        while stack:
+            for successor in scope.plan.nodes[stack.pop()].successors:
+                if successor not in found:
+                    found.add(successor)
+                    stack.append(successor)
+        return found
+
+    def _set_back(self, instance: Instance, at: float) -> None:
+        """Make a final instance pending again; a loop or a group that failed keeps what succeeded inside it."""
+        keep = instance.is_failure and instance.is_composite
+        instance.scope.left += 1
+        self._move_back(instance, at)
+        if not keep:
+            if instance.child is not None:
+                self._scopes.pop(instance.child.prefix, None)
+            instance.loop = instance.child = None
+            return
+        self._begin(instance, at)
+        if instance.child is not None:
+            self._reopen_scope(instance.child, at)
+        if instance.loop is not None:
+            self._reopen_loop(instance, instance.loop, at)
+
+    def _move_back(self, instance: Instance, at: float) -> None:
+        self._move(instance, _S.PENDING, at)
+        instance.attempts_before = instance.attempt
+        instance.result = instance.output = instance.failure = instance.reason = None
+        instance.stopping = instance.first_at = instance.ended_at = None
+        instance.upstream_failed = instance.queued = False
+        instance.value = UNREAD
+
+    def _reopen_loop(self, owner: Instance, loop: LoopState, at: float) -> None:
+        loop.cancelled = False
+        loop.first_failure = None
+        loop.redo = sorted(loop.kept, reverse=True)
+        for item in loop.kept.values():
+            self._move_back(item, at)
+        if loop.is_done:
+            self._closing.append(owner)
+        elif loop.has_next:
+            self._ready.push(owner)
+
+    # ---------------------------------------------------------------------------------------------------- timers
+
+    def _set_timer(self, due: float, kind: int, instance: Instance) -> None:
+        timers = self._timers
+        if len(timers) > 1024 and len(timers) > 4 * len(self._active):
+            self._timers = timers = [timer for timer in timers if self._is_live(timer)]
+            heapify(timers)
+        heappush(timers, (due, kind, instance.id, instance.attempt))
+
+    def _is_live(self, timer: tuple[float, int, str, int]) -> bool:
+        """Return whether a timer still means anything."""
+        _, kind, task_id, attempt = timer
+        instance = self._active.get(task_id)
+        if instance is None or instance.attempt != attempt:
+            return False
+        return (instance.status is _S.RETRYING) if kind == RETRY else (instance.status is _S.RUNNING)
+

@@ -1,0 +1,281 @@
+"""What a run is made of while it lives: scopes, task instances, loops. Plain data; only ``Run.apply`` changes it.
+
+A task instance is created when its first upstream news arrives, and one of a loop is dropped when it has succeeded: what
+stays of a finished item is its result and one byte of status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from autoglm.base import jsonvalue
+from autoglm.base.errors import Failure
+from autoglm.engine.messages import Blob
+from autoglm.engine.states import FAILURES, FINAL, TaskStatus
+from autoglm.graph.model import Node, ScopePlan
+
+Stored = bytes | Blob
+"""A result as it is held: JSON text, or a reference to a blob."""
+LoadBlob = Callable[[Blob], bytes]
+"""Gives a blob's JSON text. Content-addressed, so the same argument always gives the same text."""
+
+
+class Instance:
+    """A task instance: a node in a scope instance, or one item of a loop."""
+
+    __slots__ = (
+        "attempt",
+        "attempts_before",
+        "child",
+        "due",
+        "ended_at",
+        "failure",
+        "first_at",
+        "id",
+        "index",
+        "loop",
+        "node",
+        "number",
+        "output",
+        "queued",
+        "reason",
+        "record",
+        "result",
+        "scope",
+        "started_at",
+        "status",
+        "stopping",
+        "upstream_failed",
+        "value",
+    )
+
+    def __init__(self, task_id: str, node: Node, scope: Scope, index: int | None = None) -> None:
+        self.id = task_id
+        self.node = node
+        self.scope = scope
+        self.index = index
+        self.number = 0
+        self.status = TaskStatus.PENDING
+        self.attempt = 0
+        self.attempts_before = 0
+        """Attempts made before the run was reopened: they do not count against ``max_attempts``."""
+        self.stopping: str | None = None
+        self.result: Stored | None = None
+        self.output: Stored | None = None
+        self.failure: Failure | None = None
+        self.reason: str | None = None
+        self.upstream_failed = False
+        self.due: float | None = None
+        self.first_at: float | None = None
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
+        self.loop: LoopState | None = None
+        self.child: Scope | None = None
+        self.queued = False
+        self.record = 0
+        self.value: Any = UNREAD
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL
+
+    @property
+    def is_failure(self) -> bool:
+        """It ended badly: it failed, was cancelled, or was skipped because something before it failed."""
+        return self.status in FAILURES or self.status is TaskStatus.CANCELLED or self.upstream_failed
+
+    @property
+    def is_composite(self) -> bool:
+        """It has parts of its own (items, or a scope) instead of attempts."""
+        return self.loop is not None or self.child is not None
+
+    def path(self) -> Iterator[Instance]:
+        """Yield this instance, then the ones it lies in, outwards."""
+        at: Instance | None = self
+        while at is not None:
+            yield at
+            at = at.scope.owner
+
+
+UNREAD: Any = object()
+"""Marks a value that has not been decoded yet; None is a value."""
+
+
+class Scope:
+    """An instance of a scope plan: the root, a group's inside, or one item's inside."""
+
+    __slots__ = ("active", "cancelled", "failed", "instances", "left", "owner", "plan", "prefix", "unmet")
+
+    def __init__(self, plan: ScopePlan, prefix: str, owner: Instance | None) -> None:
+        self.plan = plan
+        self.prefix = prefix
+        self.owner = owner
+        self.instances: list[Instance | None] = [None] * len(plan.nodes)
+        self.unmet = list(plan.unmet)
+        self.left = len(plan.nodes)
+        """Nodes that have not ended."""
+        self.active = 0
+        """Instances that have begun and not ended."""
+        self.failed: list[str] = []
+        """Names of the tasks whose failure is this scope's failure, in order."""
+        self.cancelled = False
+
+    @property
+    def is_done(self) -> bool:
+        return self.left == 0 or (self.cancelled and self.active == 0)
+
+    def instance(self, local: int) -> Instance:
+        """Return the instance of node ``local``, made when there is none yet."""
+        found = self.instances[local]
+        if found is None:
+            node = self.plan.nodes[local]
+            found = self.instances[local] = Instance(self.prefix + node.name, node, self)
+        return found
+
+
+class Items:
+    """What a loop goes over, one item at a time: a sequence, the product of a matrix, or a window of a source."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> Any:
+        raise NotImplementedError
+
+
+class Matrix(Items):
+    """The cartesian product of the axes, computed item by item; the last axis turns fastest."""
+
+    def __init__(self, axes: Mapping[str, Sequence[Any]]) -> None:
+        self.axes = dict(axes)
+        self._total = 1
+        for values in self.axes.values():
+            self._total *= len(values)
+
+    def __len__(self) -> int:
+        return self._total
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < self._total:
+            raise IndexError(index)
+        picked = {}
+        for axis, values in reversed(self.axes.items()):
+            index, place = divmod(index, len(values))
+            picked[axis] = values[place]
+        return dict(reversed(picked.items()))
+
+
+class LoopState:
+    """A loop that has started: where it stands, and what came of its items."""
+
+    __slots__ = (
+        "cancelled",
+        "count",
+        "exhausted",
+        "first_failure",
+        "items",
+        "kept",
+        "next",
+        "open",
+        "reading",
+        "redo",
+        "results",
+        "running",
+        "source",
+        "total",
+        "window",
+    )
+
+    def __init__(self, total: int | None, source: str | None) -> None:
+        self.total = total
+        self.source = source
+        """The file it reads from; items then arrive in chunks and leave memory with their iteration."""
+        self.items: Sequence[Any] | Items | None = None
+        self.window: dict[int, Any] = {}
+        """Items of a source that were read and are still needed."""
+        self.count = 0
+        """Items read from a source so far."""
+        self.exhausted = source is None
+        self.reading = False
+        self.next = 0
+        self.redo: list[int] = []
+        """Items to be done again after the run was reopened, smallest last."""
+        self.open: dict[int, Instance] = {}
+        self.running: set[int] = set()
+        self.results: list[Stored | None] = []
+        self.kept: dict[int, Instance] = {}
+        """Items that failed or were cancelled, kept so that they can be done again."""
+        self.first_failure: str | None = None
+        self.cancelled = False
+
+    @property
+    def size(self) -> int | None:
+        """Number of items, None while a source has not been read to its end."""
+        if self.total is not None:
+            return self.total
+        return self.count if self.exhausted else None
+
+    @property
+    def has_next(self) -> bool:
+        """An item can be started now."""
+        if self.cancelled:
+            return False
+        if self.redo:
+            return True
+        return self.next < (self.count if self.total is None else self.total)
+
+    @property
+    def is_done(self) -> bool:
+        if self.open:
+            return False
+        return self.cancelled or (not self.redo and self.size is not None and self.next >= self.size)
+
+    @property
+    def ended(self) -> int:
+        return self.next - len(self.open) - len(self.redo)
+
+    def keep_result(self, index: int, result: Stored | None) -> None:
+        """Put a finished item's result in its place."""
+        results = self.results
+        if index == len(results):
+            results.append(result)
+            return
+        if index > len(results):
+            results.extend([None] * (index + 1 - len(results)))
+        results[index] = result
+
+    def text(self, load: LoadBlob) -> bytes:
+        """Return the results in item order as one JSON list; failed and skipped items are null."""
+        total = self.next if self.size is None else self.size
+        parts = [stored_text(result, load) for result in islice(self.results, total)]
+        parts.extend([b"null"] * (total - len(parts)))
+        return b"[" + b",".join(parts) + b"]"
+
+
+def stored_text(stored: Stored | None, load: LoadBlob) -> bytes:
+    """Return the JSON text of a result, wherever it is held."""
+    if stored is None:
+        return b"null"
+    return load(stored) if isinstance(stored, Blob) else stored
+
+
+def scope_text(scope: Scope, load: LoadBlob) -> bytes:
+    """Return a scope's result where it does not say: its only sink's, else sinks by name."""
+    ends = [(scope.plan.nodes[local].name, scope.instances[local]) for local in scope.plan.sinks]
+    if len(ends) == 1:
+        return result_text(ends[0][1], load)
+    return b"{" + b",".join(jsonvalue.encode(name) + b":" + result_text(end, load) for name, end in ends) + b"}"
+
+
+def result_text(instance: Instance | None, load: LoadBlob) -> bytes:
+    """Return the JSON text of an instance's result; null when it has none."""
+    if instance is None:
+        return b"null"
+    if instance.result is None and instance.status is TaskStatus.SUCCEEDED:
+        if instance.loop is not None:
+            return instance.loop.text(load)
+        if instance.child is not None:
+            return scope_text(instance.child, load)
+    return stored_text(instance.result, load)

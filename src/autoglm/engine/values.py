@@ -1,0 +1,71 @@
+"""Results on their way into an event, and faults on their way into a failure."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import msgspec
+
+from autoglm.base.errors import Failure
+from autoglm.base.durations import format_duration
+from autoglm.engine.messages import INLINE_LIMIT, NULL, Blob
+from autoglm.engine.state import Instance, LoopState, Scope
+from autoglm.spec.expressions import ExpressionError
+
+
+def boxed(text: bytes, blobs: dict[str, bytes]) -> tuple[msgspec.Raw, Blob | None]:
+    """Return JSON text as an event holds it: inline, or as a blob whose text is put into ``blobs``."""
+    if len(text) <= INLINE_LIMIT:
+        return msgspec.Raw(text), None
+    blob = Blob(sha256(text).hexdigest(), len(text))
+    blobs[blob.digest] = text
+    return NULL, blob
+
+
+def as_failure(error: ExpressionError, *, code: str | None = None) -> Failure:
+    """Return what an expression raised, as data. Trying again would give the same: not retryable."""
+    return Failure(code or error.code, error.message, (error.code,), retryable=False, hint=error.hint)
+
+
+def timed_out(instance: Instance, *, abandoned: bool = False) -> Failure:
+    """Return the failure of what ran for longer than its ``timeout``."""
+    limit = instance.node.timeout or 0.0
+    message = f"it ran for longer than its timeout of {format_duration(limit)}"
+    hint = None
+    if abandoned:
+        message += " and could not be stopped: it is abandoned, and its result will be discarded"
+        hint = "a thread cannot be stopped; `executor: process` makes the timeout hard"
+    return Failure("timeout", message, ("timeout",), hint=hint)
+
+
+def group_failed(scope: Scope) -> Failure:
+    """Return the failure of a group: its first failed task's, with the place."""
+    first = scope.instances[scope.plan.names[scope.failed[0]]]
+    return Failure("group-failed", _because(scope.failed, first), ("group-failed",), retryable=False)
+
+
+def run_failed(scope: Scope) -> Failure:
+    """Return the failure of a run: its first failed task's, with the place."""
+    first = scope.instances[scope.plan.names[scope.failed[0]]]
+    return Failure("task-failed", _because(scope.failed, first), ("task-failed",), retryable=False)
+
+
+def _because(failed: list[str], first: Instance | None) -> str:
+    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    why = ""
+    if first is not None and first.failure is not None:
+        why = f": {first.failure.message}"
+    return f"`{failed[0]}` failed{more}{why}"
+
+
+def loop_failed(loop: LoopState, total: int, min_success: float) -> Failure:
+    """Return the failure of a loop of which too many items failed."""
+    bad = len(loop.kept)
+    message = f"{bad} of {total} items failed"
+    if min_success < 1:
+        message += f", and {min_success:.0%} had to succeed"
+    first = next((item for item in loop.kept.values() if item.id == loop.first_failure), None)
+    if first is not None:
+        why = first.failure.message if first.failure is not None else str(first.status)
+        message += f"; first {first.id}: {why}"
+    return Failure("loop-failed", message, ("loop-failed",), retryable=False)
