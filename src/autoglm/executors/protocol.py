@@ -1,8 +1,8 @@
 """The executor port: three kinds of work, one method to run them.
 
 Cancelling the asyncio task that awaits :meth:`Executor.run` is how work is stopped. An executor then stops it for real
-and lets ``CancelledError`` through; where it cannot (a thread), it raises :class:`Abandoned` instead, at once. A failure
-is a ``TaskError`` (or whatever the work itself raised); a result is anything.
+and lets ``CancelledError`` through; where it cannot (a thread), it raises :class:`Abandoned` instead, at once. A
+failure is a ``TaskError`` (or whatever the work itself raised); a result is anything.
 """
 
 from __future__ import annotations
