@@ -33,7 +33,7 @@ def start(run: Run, instance: Instance) -> None:
         if plan.file is not None:
             source = run.evaluate(plan.file, instance)
             if not isinstance(source, str):
-                raise ExpressionError("loop-not-a-list", "`loop.file` must give a path", None)
+                raise ExpressionError("`loop.file` must give a path", code="loop-not-a-list")
             run.emit(m.LoopStarted(instance.id, None, source))
         else:
             found = _items(run, instance)
@@ -61,8 +61,8 @@ def _items(run: Run, instance: Instance) -> Sequence[Any] | Items:
     if plan is None:
         return ()
     if plan.matrix is not None:
-        return Matrix({axis: _listed(run.evaluate(values, instance)) for axis, values in plan.matrix.items()})
-    return _listed(run.evaluate(plan.over, instance)) if plan.over is not None else ()
+        return Matrix({axis: _listed(run.evaluate_items(values, instance)) for axis, values in plan.matrix.items()})
+    return _listed(run.evaluate_items(plan.over, instance)) if plan.over is not None else ()
 
 
 def _listed(value: Any) -> Sequence[Any]:
@@ -70,7 +70,7 @@ def _listed(value: Any) -> Sequence[Any]:
         return value
     kind = {dict: "a mapping", str: "a text", type(None): "nothing"}.get(type(value), f"a {type(value).__name__}")
     hint = "write `| list`, or `| dictsort` for pairs" if isinstance(value, dict) else None
-    raise ExpressionError("loop-not-a-list", f"a loop goes over a list, and this is {kind}", hint)
+    raise ExpressionError(f"a loop goes over a list, and this is {kind}", code="loop-not-a-list", hint=hint)
 
 
 def may_start_item(owner: Instance) -> bool:

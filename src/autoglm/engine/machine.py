@@ -22,7 +22,7 @@ from typing import Any, assert_never
 import msgspec
 
 from autoglm.base import jsonvalue
-from autoglm.base.errors import Failure
+from autoglm.base.errors import EngineError, Failure
 from autoglm.base.redaction import redact
 from autoglm.engine import loops, retry
 from autoglm.engine import messages as m
@@ -533,6 +533,13 @@ class Run(RunState):
     def _run_id(self) -> str:
         return self.created.run_id if self.created is not None else ""
 
+    def instance(self, task_id: str) -> Instance:
+        """Return an instance that has begun and not ended. Raises EngineError when there is none."""
+        found = self._active.get(task_id)
+        if found is None:
+            raise EngineError(f"{task_id!r} is not running", code="unknown-instance")
+        return found
+
     def upstream_of(self, instance: Instance) -> Upstream:
         """Return the results of the direct upstreams by task name, each decoded when asked for."""
         return Upstream(instance, self.world)
@@ -545,6 +552,10 @@ class Run(RunState):
         """Return what a template gives in the place of ``instance``. Raises ExpressionError."""
         return template.evaluate(Names(self.world, instance, own))
 
+    def evaluate_items(self, template: Template, instance: Instance) -> Any:
+        """Return the same for a list to loop over: a ``range`` stays one. Raises ExpressionError."""
+        return template.evaluate_items(Names(self.world, instance))
+
     def evaluate_text(
         self, template: Template, instance: Instance, own: Mapping[str, Any] | None = None
     ) -> bytes:
@@ -552,7 +563,7 @@ class Run(RunState):
         try:
             return jsonvalue.encode(redact(self.evaluate(template, instance, own)))
         except jsonvalue.NotJson as error:
-            raise ExpressionError("not-json", str(error), error.hint) from None
+            raise ExpressionError(str(error), code="not-json", hint=error.hint) from None
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything that counts as state, as plain data: two runs are equal when these are."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autoglm.base.diagnostics import Diagnostic
+from autoglm.base.ids import idempotency_key
 from autoglm.executors.protocol import Work
 from autoglm.spec.catalog import Catalog, TaskTypeInfo
 from autoglm.spec.model import ModelSpec, Task
@@ -21,6 +22,10 @@ class Services(Protocol):
         """Return the service. Raises TaskError ``unknown-service``."""
 
 
+def _no_log(stream: str, text: str) -> None:
+    """Take a line and drop it."""
+
+
 @dataclass(slots=True)
 class TaskContext:
     """What a handler may ask for by naming a parameter ``ctx`` or annotating one ``TaskContext``."""
@@ -31,21 +36,46 @@ class TaskContext:
     attempt: int
     input_data: Mapping[str, Any]
     """The frozen snapshot of its inputs (its rendered ``with``)."""
-    idempotency_key: str
-    """The same for every attempt of this task instance."""
     config: Mapping[str, Any] = field(default_factory=dict)
     status: str = "running"
     dependencies: Any = None
     """Services by name: ``ctx.dependencies["db"]`` or ``ctx.dependencies.db``."""
-    logger: logging.Logger | logging.LoggerAdapter[Any] = field(default_factory=lambda: logging.getLogger("autoglm.task"))
     state: Any = None
-    """Durable keyed state of the run."""
+    """Durable keyed state of the run: a mapping of JSON data."""
+    log: Callable[[str, str], None] = _no_log
+    """Take (stream, line); :attr:`logger` is the comfortable way."""
     is_cancelled: Callable[[], bool] = lambda: False
 
     @property
     def cancelled(self) -> bool:
         """True once the attempt was told to stop; long loops should look at it."""
         return self.is_cancelled()
+
+    @property
+    def idempotency_key(self) -> str:
+        """A key (32 hex digits) that is the same for every attempt of this task instance, and for no other."""
+        return idempotency_key(self.run_id, self.task_id)
+
+    @property
+    def logger(self) -> logging.Logger:
+        """A logger whose lines land in the run's log."""
+        logger = logging.Logger(f"autoglm.task.{self.task_id}")
+        logger.addHandler(_RunLog(self.log))
+        return logger
+
+
+class _RunLog(logging.Handler):
+    """Hands log records to the run: the level's name, then the text."""
+
+    def __init__(self, log: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._log("log", f"{record.levelname.lower()}: {self.format(record)}")
+        except Exception:  # noqa: BLE001  # logging must never fail the work, as logging itself holds
+            self.handleError(record)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,291 @@
+"""Doing what the engine commands: one asyncio task for each attempt, and its outcome as a stimulus.
+
+The engine's word is final: whatever an attempt raises becomes data here, and nothing it does reaches the runner's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autoglm.base import jsonvalue
+from autoglm.base.errors import Failure, TaskError
+from autoglm.base.redaction import Redactor
+from autoglm.engine import messages as m
+from autoglm.engine.machine import Run
+from autoglm.executors.protocol import Abandoned, Executor, Work
+from autoglm.graph.model import Node, NodeKind
+from autoglm.runtime.keyed_state import KeyedState
+from autoglm.runtime.schemas import check_schema
+from autoglm.runtime.sources import Source, open_source
+from autoglm.spec.model import ModelSpec
+from autoglm.stores.protocol import LogLine
+from autoglm.tasks.protocol import Attempt, Services, TaskContext, TaskType
+
+_MAX_OUTPUT = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Toolbox:
+    """What a run works with: how to get task types and executors by name, and what attempts are given."""
+
+    task_type: Callable[[str], TaskType]
+    executor: Callable[[str], Executor]
+    root: Path
+    services: Services | None = None
+    models: Mapping[str, ModelSpec] = field(default_factory=dict)
+    redactor: Redactor = field(default_factory=Redactor)
+    clock: Callable[[], float] = lambda: 0.0
+
+
+class Dispatcher:
+    """Runs the attempts of one run inside the runner's task group."""
+
+    def __init__(
+        self,
+        run: Run,
+        tools: Toolbox,
+        group: asyncio.TaskGroup,
+        post: Callable[[m.Stimulus], None],
+        log: Callable[[LogLine], None],
+    ) -> None:
+        self._run = run
+        self._tools = tools
+        self._group = group
+        self._post = post
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._stopping: set[tuple[str, int]] = set()
+        self._sources: dict[str, Source] = {}
+        self._late: set[asyncio.Task[None]] = set()
+        self._is_quiet = False
+        created = run.created
+        self._run_id = created.run_id if created is not None else ""
+        self._offline = created is not None and created.offline
+        self._config: Mapping[str, Any] = run.world.values["config"]
+        self._inputs: Mapping[str, Any] = run.world.values["inputs"]
+        self._state = KeyedState(run.keyed, self._post_from_anywhere)
+        self._types = [tools.task_type(node.task.type) if _is_work(node) else None for node in run.graph.nodes]
+        self._executors = [tools.executor(node.executor) if _is_work(node) else None for node in run.graph.nodes]
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._tasks
+
+    def do(self, command: m.Command) -> None:
+        """Carry out one command. Returns at once; what comes of it is posted as a stimulus."""
+        match command:
+            case m.StartAttempt():
+                key = (command.task, command.attempt)
+                self._tasks[key] = self._group.create_task(self._attempt(command, key))
+            case m.StopAttempt():
+                self._stop((command.task, command.attempt))
+            case m.ReadItems():
+                self._group.create_task(self._read(command))
+
+    def abandon_all(self) -> None:
+        """Stop every attempt and post nothing any more: the run goes on later, or elsewhere."""
+        self._is_quiet = True
+        for task in [*self._tasks.values(), *self._late]:
+            task.cancel()
+        for source in self._sources.values():
+            source.close()
+
+    def _stop(self, key: tuple[str, int]) -> None:
+        task = self._tasks.get(key)
+        if task is None:
+            self._post(m.AttemptStopped(*key))
+            return
+        self._stopping.add(key)
+        task.cancel()
+
+    def _post_from_anywhere(self, stimulus: m.Stimulus) -> None:
+        self._loop.call_soon_threadsafe(self._post, stimulus)
+
+    # -------------------------------------------------------------------------------------------------- attempts
+
+    async def _attempt(self, command: m.StartAttempt, key: tuple[str, int]) -> None:
+        stimulus: m.Stimulus
+        try:
+            attempt = self._prepare(command)
+            task_type = self._types[command.node]
+            assert task_type is not None
+            value = await task_type.run(attempt)
+            stimulus = self._returned(command, attempt, value)
+        except asyncio.CancelledError:
+            if key not in self._stopping and not self._is_quiet:
+                failure = Failure("cancelled-itself", "the work cancelled itself", ("cancelled-itself",))
+                stimulus = m.AttemptRaised(*key, failure)
+            else:
+                stimulus = m.AttemptStopped(*key)
+        except Abandoned as abandoned:
+            stimulus = m.AttemptStopped(*key, abandoned=True)
+            self._watch_late(key, abandoned)
+        except TaskError as error:
+            stimulus = m.AttemptRaised(*key, self._clean(error.failure()))
+        except Exception as error:  # noqa: BLE001  # whatever a task type raises is the attempt's failure
+            text = f"{type(error).__name__}: {error}"
+            stimulus = m.AttemptRaised(*key, self._clean(Failure("task-type-failed", text, (type(error).__name__,))))
+        self._tasks.pop(key, None)
+        self._stopping.discard(key)
+        if not self._is_quiet:
+            self._post(stimulus)
+
+    def _prepare(self, command: m.StartAttempt) -> Attempt:
+        run, tools = self._run, self._tools
+        node = run.graph.nodes[command.node]
+        instance = run.instance(command.task)
+        executor = self._executors[command.node]
+        assert executor is not None
+        key = (command.task, command.attempt)
+        arguments = command.arguments
+        if arguments or command.options:
+            tools.redactor.add_all([arguments, command.options, command.env])
+        if arguments:
+            arguments = _fresh(arguments)
+
+        def log(stream: str, text: str) -> None:
+            self._line(command, stream, text)
+
+        def execute(work: Work) -> Any:
+            return executor.run(work, log)
+
+        context = TaskContext(
+            task_id=command.task,
+            run_id=self._run_id,
+            attempt=command.attempt,
+            input_data=arguments,
+            config=self._config,
+            dependencies=tools.services,
+            log=log,
+            state=self._state,
+            is_cancelled=lambda: key in self._stopping or self._is_quiet,
+        )
+        return Attempt(
+            name=node.name,
+            options=command.options,
+            arguments=arguments,
+            env=command.env,
+            output_schema=node.task.output_schema,
+            context=context,
+            root=tools.root,
+            execute=execute,
+            log=log,
+            executor=node.executor,
+            upstream=run.upstream_of(instance),
+            inputs=self._inputs,
+            item=run.item_of(instance),
+            item_name=node.loop.item_name if node.loop is not None else None,
+            services=tools.services,
+            offline=self._offline,
+            models=tools.models,
+        )
+
+    def _returned(self, command: m.StartAttempt, attempt: Attempt, value: Any) -> m.Stimulus:
+        usage = attempt.usage or None
+        if value is None and attempt.output_schema is None:
+            return m.AttemptReturned(command.task, command.attempt, b"null", usage)
+        try:
+            output = jsonvalue.encode(value)
+        except jsonvalue.NotJson as error:
+            message = f"what it returned is not JSON data: {error}"
+            failure = Failure("not-json", message, ("not-json",), retryable=False, hint=error.hint)
+            return m.AttemptRaised(command.task, command.attempt, self._clean(failure))
+        if len(output) > _MAX_OUTPUT:
+            message = f"its result is {len(output) // 1_000_000} MB of JSON, and {_MAX_OUTPUT // 1_000_000} MB is the limit"
+            hint = "write it to a file, and return the path"
+            failure = Failure("output-too-large", message, ("output-too-large",), retryable=False, hint=hint)
+            return m.AttemptRaised(command.task, command.attempt, failure)
+        if attempt.output_schema is not None:
+            broken = check_schema(jsonvalue.decode(output), attempt.output_schema)
+            if broken is not None:
+                return m.AttemptRaised(command.task, command.attempt, self._clean(broken, usage))
+        if self._tools.redactor.active:
+            output = self._tools.redactor.scrub_json(output)
+        return m.AttemptReturned(command.task, command.attempt, output, usage)
+
+    def _clean(self, failure: Failure, usage: dict[str, Any] | None = None) -> Failure:
+        """Return the failure without secrets, and as JSON data whatever the author's exception put in it."""
+        scrub = self._tools.redactor.scrub
+        details = dict(failure.details or {})
+        if usage:
+            details["usage"] = usage
+        try:
+            details = jsonvalue.decode(self._tools.redactor.scrub_json(jsonvalue.encode(details)))
+        except jsonvalue.NotJson:
+            details = {"dropped": "the details were not JSON data"}
+        return Failure(
+            failure.code,
+            _printable(scrub(failure.message)),
+            failure.classes,
+            failure.retryable,
+            None if failure.hint is None else scrub(failure.hint),
+            details or None,
+        )
+
+    def _watch_late(self, key: tuple[str, int], abandoned: Abandoned) -> None:
+        """When abandoned work comes back after all, say so, so that the journal can tell that it was discarded."""
+        late = abandoned.late
+        if late is None:
+            return
+
+        async def wait() -> None:
+            try:
+                await late
+            except asyncio.CancelledError:
+                raise
+            except BaseException:  # noqa: BLE001, S110  # how it ended does not matter any more
+                pass
+            if not self._is_quiet:
+                self._post(m.AttemptReturned(*key))
+
+        task = self._loop.create_task(wait())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    # ------------------------------------------------------------------------------------------- logs and sources
+
+    def _line(self, command: m.StartAttempt, stream: str, text: str) -> None:
+        redactor = self._tools.redactor
+        if redactor.active:
+            text = redactor.scrub(text)
+        level = "info"
+        if stream == "log":
+            level, _, text = text.partition(": ")
+        line = LogLine(self._tools.clock(), command.task, command.attempt, stream, _printable(text), level)
+        self._loop.call_soon_threadsafe(self._log, line)
+
+    async def _read(self, command: m.ReadItems) -> None:
+        try:
+            source = self._sources.get(command.task)
+            if source is None:
+                source = self._sources[command.task] = open_source(command.source, self._tools.root)
+            items, last = await asyncio.to_thread(source.read, command.first, command.count)
+        except TaskError as error:
+            self._post(m.ItemsFailed(command.task, error.failure()))
+            return
+        if last:
+            self._sources.pop(command.task).close()
+        self._post(m.ItemsArrived(command.task, command.first, items, last))
+
+
+def _is_work(node: Node) -> bool:
+    return node.kind is NodeKind.WORK
+
+
+def _fresh(value: Any) -> Any:
+    """Return a copy down to the leaves: a handler may change what it was given, and the state must not notice."""
+    if isinstance(value, dict):
+        return {key: _fresh(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_fresh(inner) for inner in value]
+    return value
+
+
+def _printable(text: str) -> str:
+    """Return the text as UTF-8 can hold it: lone surrogates become question marks."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,54 @@
+"""The rows that lists and pages show, derived from the instances that a decision touched."""
+
+from __future__ import annotations
+
+from autoglm.engine.machine import Run
+from autoglm.engine.state import Instance
+from autoglm.engine.states import RunStatus
+from autoglm.stores.protocol import RunUpdate, TaskRow
+
+_CLIP = 500
+
+
+def take_rows(run: Run, seq: int) -> list[TaskRow]:
+    """Return a row for each touched instance, and forget that they were touched. ``seq`` is the record's number."""
+    touched = run.touched
+    if not touched:
+        return []
+    run.touched = {}
+    return [_row(instance, seq) for instance in touched.values()]
+
+
+def _row(instance: Instance, seq: int) -> TaskRow:
+    failure = instance.failure
+    if instance.is_final:
+        instance.record = seq
+    error: str | None = None
+    if failure is not None:
+        error = failure.message[:_CLIP]
+    elif instance.reason is not None:
+        error = instance.reason[:_CLIP]
+    return TaskRow(
+        instance.number,
+        instance.id,
+        instance.node.path,
+        instance.status.value,
+        instance.attempt,
+        instance.started_at,
+        instance.ended_at,
+        error,
+        None if failure is None else failure.code,
+        instance.record,
+    )
+
+
+def run_update(run: Run, now: float) -> RunUpdate:
+    """Return what the run's own row now says."""
+    failure = run.failure
+    return RunUpdate(
+        status=run.status.value if run.status is not RunStatus.PENDING else "pending",
+        updated_at=now,
+        ended_at=run.ended_at,
+        counts={status.value: count for status, count in run.counts.items() if count},
+        error=None if failure is None else failure.message[:_CLIP],
+    )
