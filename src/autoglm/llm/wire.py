@@ -1,0 +1,234 @@
+"""The client: carries calls over HTTP, and nothing else.
+
+One aiohttp session a loop, no cap on connections (limits belong to whoever starts calls), no retries (they belong to
+the engine, which counts and journals them), and every way of failing turned into a coded TaskError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from autoglm.base.errors import TaskError
+from autoglm.llm.chat import Answer, ChatRequest, Completion, encode_request, read_completion
+from autoglm.llm.errors import bad_response, redirected, timed_out, unreachable
+from autoglm.llm.models import Endpoint
+
+if TYPE_CHECKING:
+    import aiohttp
+
+CONNECT_TIMEOUT = 10.0
+TOTAL_TIMEOUT = 600.0
+BODY_LIMIT = 64 * 1024 * 1024
+_KEPT_ALIVE = 4.0
+"""Seconds an idle connection is kept: less than the five that uvicorn, the server of vLLM and many others, keeps it. A
+call written into a connection that the server is just closing is lost, and it is not ours to repeat."""
+
+
+@dataclass(slots=True)
+class _Session:
+    """What belongs to one event loop: the session, and per address what every call to it needs."""
+
+    http: aiohttp.ClientSession
+    proxies: dict[str, tuple[str | None, aiohttp.BasicAuth | None]] = field(default_factory=dict)
+
+
+class Wire:
+    """Calls OpenAI-compatible servers. One instance serves a whole process, whatever loops come and go in it."""
+
+    def __init__(
+        self,
+        *,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        total_timeout: float = TOTAL_TIMEOUT,
+        body_limit: int = BODY_LIMIT,
+    ) -> None:
+        self._connect_timeout = connect_timeout
+        self._total_timeout = total_timeout
+        self._body_limit = body_limit
+        self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Session] = weakref.WeakKeyDictionary()
+
+    async def chat(
+        self, endpoint: Endpoint, request: ChatRequest, note: Callable[[str], None] = lambda _: None
+    ) -> Completion:
+        """Return the answer to one chat call. ``note`` takes lines worth logging. Raises TaskError."""
+        body = encode_request(endpoint, request, note)
+        return read_completion(endpoint, await self._post(endpoint, "chat/completions", body))
+
+    async def close(self) -> None:
+        """Close the connections of every loop. Idempotent."""
+        here = asyncio.get_running_loop()
+        for loop in list(self._sessions):
+            session = self._sessions.pop(loop).http
+            if loop is here:
+                await session.close()
+            elif loop.is_closed():
+                _abandon(session)
+            else:
+                asyncio.run_coroutine_threadsafe(session.close(), loop)
+
+    async def _post(self, endpoint: Endpoint, path: str, body: bytes) -> Answer:
+        import aiohttp
+
+        session = self._session()
+        total = endpoint.timeout or self._total_timeout
+        try:
+            proxy, proxy_auth = _proxy(session, endpoint.base_url)
+            async with session.http.post(
+                _url(endpoint.base_url, path),
+                data=body,
+                headers=_headers(endpoint),
+                timeout=aiohttp.ClientTimeout(total=total, connect=self._connect_timeout),
+                allow_redirects=False,
+                proxy=proxy,
+                proxy_auth=proxy_auth,
+            ) as response:
+                if 300 <= response.status < 400:
+                    raise redirected(endpoint, response.status, response.headers.get("location", ""))
+                content = await self._read(endpoint, response)
+                return Answer(response.status, response.headers, content, time.time())
+        except TimeoutError as error:
+            connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
+            seconds = min(self._connect_timeout, total) if connecting else total
+            raise timed_out(endpoint, seconds, connecting=connecting) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _broken(endpoint, error) from None
+
+    async def _read(self, endpoint: Endpoint, response: aiohttp.ClientResponse) -> bytes:
+        """Read the body to its end, and not a byte beyond the limit (it counts what compression unfolds to)."""
+        chunks: list[bytes] = []
+        size = 0
+        stream = response.content
+        while chunk := await stream.readany():
+            size += len(chunk)
+            if size > self._body_limit:
+                raise bad_response(
+                    endpoint,
+                    f"it is longer than {self._body_limit:,} bytes",
+                    retryable=False,
+                    hint="lower `max_tokens`, or check what stands at the base address",
+                )
+            chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _session(self) -> _Session:
+        loop = asyncio.get_running_loop()
+        session = self._sessions.get(loop)
+        if session is None:
+            import aiohttp
+
+            for other in [each for each in self._sessions if each.is_closed()]:
+                _abandon(self._sessions.pop(other).http)
+            session = self._sessions[loop] = _Session(
+                aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_ALIVE),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                )
+            )
+        return session
+
+
+def _url(base_url: str, path: str) -> str:
+    """Return the address of a call; a query of the base address (an API version, say) stays at the end."""
+    base, mark, query = base_url.partition("?")
+    return f"{base}{path}{mark}{query}"
+
+
+def _headers(endpoint: Endpoint) -> dict[str, str]:
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    if endpoint.api_key is not None:
+        headers["Authorization"] = f"Bearer {endpoint.api_key}"
+    headers.update(endpoint.headers)
+    return headers
+
+
+def _abandon(session: aiohttp.ClientSession) -> None:
+    """Let go of the session of a closed loop, where nothing can be awaited any more: its sockets are gone already."""
+    connector = session.connector
+    session.detach()
+    if connector is not None:
+        connector.close().__await__()
+
+
+def _proxy(session: _Session, base_url: str) -> tuple[str | None, aiohttp.BasicAuth | None]:
+    """Return the environment's proxy for an address and the login to it, looked up once per address and loop.
+
+    aiohttp's own ``trust_env`` reads the environment and ``.netrc`` anew for each call, and would send a loopback call
+    to the proxy unless ``no_proxy`` names it.
+    """
+    known = session.proxies.get(base_url)
+    if known is None:
+        known = session.proxies[base_url] = _find_proxy(base_url)
+    return known
+
+
+def _find_proxy(base_url: str) -> tuple[str | None, aiohttp.BasicAuth | None]:
+    from urllib.request import getproxies, proxy_bypass
+
+    import aiohttp
+    from yarl import URL
+
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    proxy = getproxies().get(parts.scheme)
+    if not proxy or is_loopback(host) or proxy_bypass(f"{host}:{parts.port}" if parts.port else host):
+        return None, None
+    url = URL(proxy if "://" in proxy else f"http://{proxy}")
+    login = aiohttp.BasicAuth(url.user, url.password or "") if url.user else None
+    return str(url.with_user(None)), login
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether ``host`` (a name or an address) is this machine itself."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _broken(endpoint: Endpoint, error: Exception) -> TaskError:
+    """Return the failure for what aiohttp raised. Its texts may hold a proxy's address, so few are passed on."""
+    import aiohttp
+
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | aiohttp.ClientSSLError():
+            return unreachable(
+                endpoint,
+                "its certificate or encryption is not accepted",
+                retryable=False,
+                hint="check http or https in the base address, the certificate, and SSL_CERT_FILE",
+            )
+        case aiohttp.ClientConnectorDNSError():
+            return unreachable(endpoint, "its host name is not known")
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return unreachable(endpoint, "the proxy of the environment fails", hint="check HTTPS_PROXY and HTTP_PROXY")
+        case aiohttp.ClientConnectorError():
+            return unreachable(endpoint, error.os_error.strerror or "the connection is refused")
+        case aiohttp.ContentTypeError() | aiohttp.ClientResponseError():
+            return bad_response(endpoint, "it is not HTTP as it should be", excerpt=error.message)
+        case aiohttp.ClientPayloadError():
+            return unreachable(endpoint, "the connection broke in the middle of its answer")
+        case aiohttp.ServerDisconnectedError():
+            return unreachable(endpoint, "it closed the connection without an answer")
+        case aiohttp.InvalidURL():
+            return unreachable(endpoint, "its address is not one", retryable=False)
+        case aiohttp.ClientError() | OSError():
+            return unreachable(endpoint, getattr(error, "strerror", None) or "the connection broke")
+        case _:
+            # A header or an address that cannot be sent: a line break in a key, a proxy of an unknown kind.
+            return TaskError(
+                f"the call to {endpoint.name} cannot be made: its key, a header or a proxy address has a form that "
+                "cannot be sent",
+                code="model-request-invalid",
+                retryable=False,
+                hint="look for line breaks in the key and in `headers`, and at HTTPS_PROXY",
+            )
