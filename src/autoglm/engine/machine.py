@@ -125,6 +125,9 @@ class Run(RunState):
                 self.emit(m.StateSet(stimulus.key, None if stimulus.value is None else msgspec.Raw(stimulus.value)))
             case m.Tick():
                 pass
+            case m.Create():
+                self._blobs[stimulus.event.definition.digest] = stimulus.definition
+                self.emit(stimulus.event)
             case m.Begin():
                 self._begin_run()
             case m.Pause():

@@ -40,6 +40,13 @@ class Stimulus(msgspec.Struct, frozen=True, gc=False):
     """News from outside."""
 
 
+class Create(Stimulus, frozen=True):
+    """A new run: what its first event will say, and the text of its definition."""
+
+    event: RunCreated
+    definition: bytes
+
+
 class Begin(Stimulus, frozen=True):
     """Start a run that was just created, or continue a recovered one."""
 

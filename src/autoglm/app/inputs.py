@@ -1,0 +1,108 @@
+"""A run's inputs held against what the workflow declares: every problem at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autoglm.base import jsonvalue
+from autoglm.base.diagnostics import did_you_mean
+from autoglm.base.errors import UsageError
+from autoglm.base.redaction import Secret
+from autoglm.spec.model import InputSpec, Workflow
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list, tuple),
+    "object": (dict,),
+    "null": (type(None),),
+}
+
+
+def check_inputs(workflow: Workflow, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Secret]]:
+    """Return (inputs for the journal, secret inputs), defaults filled in.
+
+    Raises:
+        UsageError: ``bad-inputs``: unknown, missing or ill-typed inputs, all of them.
+    """
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    secrets: dict[str, Secret] = {}
+    for name, value in given.items():
+        spec = workflow.inputs.get(name)
+        if spec is None and not _takes_any(workflow):
+            close = did_you_mean(name, workflow.inputs)
+            known = f"did you mean `{close}`?" if close else f"declared: {', '.join(workflow.inputs) or 'none'}"
+            problems.append(f"`{name}` is no input of {workflow.name} ({known})")
+            continue
+        problem = _problem(name, spec, value) if spec is not None else _not_json(name, value)
+        if problem is not None:
+            problems.append(problem)
+        elif spec is not None and spec.secret:
+            secrets[name] = Secret(value if isinstance(value, str) else jsonvalue.encode(value).decode())
+        else:
+            values[name] = jsonvalue.plain(value)
+    for name, spec in workflow.inputs.items():
+        if name in given:
+            continue
+        if spec.required:
+            what = f" ({spec.description})" if spec.description else ""
+            problems.append(f"`{name}` is missing{what}; give it with -i {name}=…")
+        elif not workflow.inputs_inferred:
+            values[name] = spec.default
+    if problems:
+        count = len(problems)
+        head = "an input is wrong" if count == 1 else f"{count} inputs are wrong"
+        raise UsageError(f"{head}:\n" + "\n".join(f"  - {problem}" for problem in problems), code="bad-inputs")
+    return values, secrets
+
+
+def _takes_any(workflow: Workflow) -> bool:
+    """A file that declares no inputs takes what its templates may read; an unread extra harms nobody."""
+    return workflow.inputs_inferred and not workflow.inputs
+
+
+def _not_json(name: str, value: Any) -> str | None:
+    try:
+        jsonvalue.encode(value)
+    except jsonvalue.NotJson as error:
+        return f"`{name}`: {error}"
+    return None
+
+
+def _problem(name: str, spec: InputSpec, value: Any) -> str | None:
+    wrong = _not_json(name, value)
+    if wrong is not None:
+        return wrong
+    shown = "the secret value" if spec.secret else jsonvalue.encode(value).decode()[:80]
+    kinds = (spec.type,) if isinstance(spec.type, str) else spec.type
+    if "any" not in kinds and not any(_is_a(value, kind) for kind in kinds):
+        return f"`{name}` must be {' or '.join(kinds)}, and {shown} is {_kind(value)}"
+    if spec.enum is not None and value not in spec.enum:
+        choices = ", ".join("…" if spec.secret else jsonvalue.encode(choice).decode() for choice in spec.enum)
+        return f"`{name}` must be one of {choices}, not {shown}"
+    if spec.json_schema:
+        from autoglm.runtime.schemas import check_schema
+
+        failure = check_schema(value, spec.json_schema)
+        if failure is not None:
+            return f"`{name}`: {failure.message.partition(': ')[2]}" if not spec.secret else f"`{name}` does not fit"
+    return None
+
+
+def _is_a(value: Any, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    if kind == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _TYPES.get(kind, ()))
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "a boolean"
+    names = {str: "a string", int: "an integer", float: "a number", dict: "an object", type(None): "null"}
+    return names.get(type(value), "an array")

@@ -1,0 +1,69 @@
+"""A run from its journal: read, checked, replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from autoglm.base.errors import StoreError
+from autoglm.engine import messages as m
+from autoglm.engine.codec import decode_record
+from autoglm.engine.machine import Run
+from autoglm.graph.model import Graph
+from autoglm.spec.model import Workflow
+from autoglm.stores.protocol import Store
+
+
+class Definition(msgspec.Struct, frozen=True):
+    """What a run was started with, as kept beside its journal."""
+
+    workflow: msgspec.Raw
+    """The workflow as ``Workflow.model_dump_json`` gives it."""
+    source: str = ""
+    """The text of the file, for people and for comparing."""
+
+
+def read_created(store: Store, run_id: str) -> m.RunCreated:
+    """Return a run's first event. Raises StoreError ``run-not-started`` when it has none."""
+    for stored in store.read(run_id):
+        event = decode_record(stored.payload).events[0]
+        if isinstance(event, m.RunCreated):
+            return event
+        break
+    raise StoreError(
+        f"run {run_id} was never started: its journal is empty",
+        code="run-not-started",
+        hint="start the workflow again with `autoglm run`",
+    )
+
+
+def read_definition(store: Store, created: m.RunCreated) -> tuple[Workflow, str]:
+    """Return the workflow a run was started with, and its source text."""
+    definition = msgspec.json.decode(store.get_blob(created.definition.digest), type=Definition)
+    return Workflow.model_validate_json(bytes(definition.workflow)), definition.source
+
+
+def replay(
+    store: Store, run_id: str, graph: Graph, secrets: Mapping[str, Any] | None = None
+) -> tuple[Run, int]:
+    """Return the run as its journal tells it, and the number of its last record.
+
+    Raises:
+        StoreError: ``journal-damaged``, ``journal-too-new``.
+    """
+    run = Run(graph, loader(store), secrets)
+    last = 0
+    for stored in store.read(run_id):
+        record = decode_record(stored.payload)
+        for event in record.events:
+            run.apply(event, record.at)
+        last = stored.seq
+    run.touched.clear()
+    return run, last
+
+
+def loader(store: Store) -> Callable[[m.Blob], bytes]:
+    """Return how the engine gets at a blob's text."""
+    return lambda blob: store.get_blob(blob.digest)
