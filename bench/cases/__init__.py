@@ -1,0 +1,21 @@
+"""The cases by name: each takes (rounds, share of the work) and returns its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench.cases import chain, fanout, growing, load, loop, peers, resume, startup
+from bench.measure import Row
+
+CASES: dict[str, Callable[[int, float], list[Row]]] = {
+    "fanout": fanout.measure,
+    "chain": chain.measure,
+    "loop": loop.measure,
+    "growing": growing.measure,
+    "load": load.measure,
+    "startup": startup.measure,
+    "resume": resume.measure,
+    "peers": peers.measure,
+}
+OPTIONAL = {"peers"}
+"""Run only when named: it takes long, and its answer changes only with the peers' versions."""

@@ -1,0 +1,40 @@
+"""1,000 tasks one after the other beside 1,000 bare commits of one row, in one process, turn by turn."""
+
+from __future__ import annotations
+
+from bench import files
+from bench.measure import Pairs, Row, ours, peer, rate, scratch
+
+BAR = 0.5
+
+
+def measure(rounds: int, share: float) -> list[Row]:
+    tasks = int(1_000 * share)
+    with scratch() as folder:
+        file = files.chain(folder, tasks)
+        found = ours("chain", file, tasks, max(rounds, 5))
+        pairs = Pairs(tuple(found["seconds"]), tuple(found["bare_seconds"]))
+    rows = [
+        Row(
+            "chain",
+            f"chain of {tasks:,}, beside bare single-row FULL commits through apsw",
+            rate(tasks, pairs.ours),
+            rate(tasks, pairs.other),
+            pairs.shown(),
+            f"≥ {BAR} ×",
+            pairs.speedup >= BAR,
+        )
+    ]
+    for against, name, arguments in [
+        ("LangGraph, SqliteSaver", "langgraph", ("--form", "tasks", "--saver", "sqlite", "--durability", "sync")),
+        ("DBOS, SQLite", "dbos", ("--form", "sync")),
+    ]:
+        mine, theirs = [], []
+        for _ in range(rounds):
+            with scratch() as folder:
+                mine += ours("chain", files.chain(folder, tasks), tasks, 1)["seconds"]
+            theirs.append(peer(name, "--workload", "chain", "--tasks", tasks, *arguments)["seconds"])
+        beside = Pairs(tuple(mine), tuple(theirs))
+        title = f"chain of {tasks:,}, beside {against}"
+        rows.append(Row("chain", title, rate(tasks, mine), rate(tasks, theirs), beside.shown()))
+    return rows
