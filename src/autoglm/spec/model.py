@@ -177,6 +177,8 @@ class Task(Model):
     """The inline group, for ``type: group``."""
     source: Path = Field(default=(), exclude=True)
     """Where the task stands in its document."""
+    written: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
+    """The task as its author wrote it: :func:`autoglm.spec.places.field_path` finds the place of a field through it."""
 
 
 class Workflow(Model):
