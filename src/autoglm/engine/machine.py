@@ -122,7 +122,7 @@ class Run(RunState):
             case m.ItemsFailed():
                 loops.items_failed(self, self._active.get(stimulus.task), stimulus.failure)
             case m.StateWritten():
-                self.emit(m.StateSet(stimulus.key, None if stimulus.value is None else msgspec.Raw(stimulus.value)))
+                self.emit(m.StateSet(stimulus.key, m.ABSENT if stimulus.value is None else msgspec.Raw(stimulus.value)))
             case m.Tick():
                 pass
             case m.Create():
@@ -214,7 +214,7 @@ class Run(RunState):
             news.attempt,
             result,
             blob,
-            output if mapped and output_blob is None else None,
+            output if mapped and output_blob is None else m.ABSENT,
             output_blob if mapped else None,
             self._collected(instance, text),
             news.usage or None,
@@ -490,7 +490,7 @@ class Run(RunState):
 
     def _succeed_group(self, instance: Instance, scope: Scope) -> None:
         """End a group: its ``result:`` sees the tasks inside it, and ``output`` as what its last ones gave."""
-        raw, blob = None, None
+        raw, blob = m.ABSENT, None
         text = scope_text(scope, self.load)
         try:
             if instance.node.result is not None:
@@ -502,13 +502,13 @@ class Run(RunState):
         except ExpressionError as error:
             self.fail(instance, as_failure(error))
             return
-        self.emit(m.TaskSucceeded(instance.id, raw if blob is None else None, blob, collected))
+        self.emit(m.TaskSucceeded(instance.id, raw if blob is None else m.ABSENT, blob, collected))
 
-    def _collected(self, item: Instance, text: bytes) -> msgspec.Raw | None:
+    def _collected(self, item: Instance, text: bytes) -> msgspec.Raw:
         """Return what an item adds to its loop's list, when that is not its result."""
         plan = item.node.loop
         if plan is None or plan.collect is None or item.index is None:
-            return None
+            return m.ABSENT
         value = msgspec.json.decode(text)
         return msgspec.Raw(self.evaluate_text(plan.collect, item, {"output": value, "result": value}))
 

@@ -17,6 +17,8 @@ import msgspec
 from autoglm.base.errors import Failure
 
 NULL = msgspec.Raw(b"null")
+ABSENT = msgspec.Raw(b"")
+"""Stands where an event has no such text. Compared by identity; never written."""
 INLINE_LIMIT = 256 * 1024
 """Bytes of JSON text that a record holds itself; a larger result becomes a :class:`Blob`."""
 FORMAT = 1
@@ -196,9 +198,9 @@ class AttemptSucceeded(Event, frozen=True, tag="attempt_succeeded"):
     attempt: int
     result: msgspec.Raw = NULL
     blob: Blob | None = None
-    output: msgspec.Raw | None = None
+    output: msgspec.Raw = ABSENT
     output_blob: Blob | None = None
-    collected: msgspec.Raw | None = None
+    collected: msgspec.Raw = ABSENT
     usage: dict[str, Any] | None = None
 
 
@@ -245,7 +247,7 @@ class StateSet(Event, frozen=True, tag="state_set"):
     """Durable keyed state of the run; a None ``value`` forgets the key."""
 
     key: str
-    value: msgspec.Raw | None = None
+    value: msgspec.Raw = ABSENT
 
 
 class TaskSkipped(Event, frozen=True, tag="task_skipped"):
@@ -268,9 +270,9 @@ class TaskSucceeded(Event, frozen=True, tag="task_succeeded"):
     """A decision, a group or a loop is done. A None ``result`` stands for what its parts' results give."""
 
     task: str
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = ABSENT
     blob: Blob | None = None
-    collected: msgspec.Raw | None = None
+    collected: msgspec.Raw = ABSENT
 
 
 class TaskTerminated(Event, frozen=True, tag="task_terminated"):

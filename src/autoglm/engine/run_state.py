@@ -269,11 +269,11 @@ class RunState:
         instance = self._find(event.task)
         self._leave_slot(instance)
         instance.result = event.blob or bytes(event.result)
-        if event.output is not None or event.output_blob is not None:
-            instance.output = event.output_blob or bytes(event.output or b"null")
+        if event.output is not m.ABSENT or event.output_blob is not None:
+            instance.output = event.output_blob or bytes(event.output)
         if event.usage:
             self._add_usage(event.usage)
-        if event.collected is not None:
+        if event.collected is not m.ABSENT:
             instance.result = bytes(event.collected)
         instance.failure = None
         self._end(instance, _S.SUCCEEDED, at)
@@ -330,7 +330,7 @@ class RunState:
         self._end(instance, _S.CANCELLED, at)
 
     def _state_set(self, event: m.StateSet, at: float) -> None:
-        if event.value is None:
+        if event.value is m.ABSENT:
             self.keyed.pop(event.key, None)
         else:
             self.keyed[event.key] = bytes(event.value)
@@ -364,9 +364,9 @@ class RunState:
             self._begin(instance, at)
         if event.blob is not None:
             instance.result = event.blob
-        elif event.result is not None:
+        elif event.result is not m.ABSENT:
             instance.result = bytes(event.result)
-        if event.collected is not None:
+        if event.collected is not m.ABSENT:
             instance.result = bytes(event.collected)
         self._end(instance, _S.SUCCEEDED, at)
 

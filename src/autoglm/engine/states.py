@@ -60,7 +60,7 @@ TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
     _S.TERMINATED: frozenset({_S.PENDING}),
     _S.SKIPPED: frozenset({_S.PENDING}),
     _S.CANCELLED: frozenset({_S.PENDING}),
-    _S.SUCCEEDED: frozenset({_S.ROLLED_BACK}),
+    _S.SUCCEEDED: frozenset({_S.ROLLED_BACK, _S.PENDING}),
     _S.ROLLED_BACK: frozenset({_S.PENDING}),
 }
 

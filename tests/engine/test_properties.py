@@ -1,0 +1,155 @@
+"""What must hold for every graph, every fault and every order of events."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autoglm.engine import messages as m
+from autoglm.engine.states import RunStatus
+from autoglm.spec.model import Degrade, Join, Loop, OnError, Outcome, PoolSpec, Retry, Schedule, Task, Workflow
+
+from .world import World
+
+CONDITIONS = [None, None, None, True, "{{ 1 == 1 }}", "{{ 1 > 2 }}", "{{ nobody }}"]
+
+
+@st.composite
+def loops(draw: st.DrawFn) -> Loop:
+    common: dict[str, Any] = {
+        "max_parallel": draw(st.one_of(st.none(), st.integers(1, 3))),
+        "fail_fast": draw(st.booleans()),
+        "min_success": draw(st.sampled_from([1.0, 0.5, 0.0])),
+        "collect": draw(st.sampled_from([None, None, "{{ [index, result] }}"])),
+    }
+    kind = draw(st.sampled_from(["list", "range", "matrix", "broken"]))
+    if kind == "matrix":
+        return Loop(matrix={"a": [1, 2], "b": draw(st.sampled_from([[], [1], ["x", "y"]]))}, **common)
+    over = {"list": [1, "two", None], "range": "{{ range(4) }}", "broken": "{{ 'text' }}"}[kind]
+    return Loop(over=draw(st.just(over)) if kind != "list" else over[: draw(st.integers(0, 3))], **common)
+
+
+@st.composite
+def task_lists(draw: st.DrawFn, depth: int = 2) -> tuple[Task, ...]:
+    tasks: list[Task] = []
+    for number in range(draw(st.integers(1, 4))):
+        name = f"t{number}"
+        before = [task.name for task in tasks]
+        upstream = draw(st.lists(st.sampled_from(before), unique=True, max_size=3)) if before else []
+        outcomes = st.one_of(st.none(), st.none(), st.lists(st.sampled_from(list(Outcome)), min_size=1).map(tuple))
+        fields: dict[str, Any] = {
+            "name": name,
+            "type": "function",
+            "depends_on": {up: draw(outcomes) for up in upstream},
+            "join": draw(st.sampled_from([Join.NONE_FAILED, Join.NONE_FAILED, *Join])),
+            "when": draw(st.sampled_from(CONDITIONS)),
+            "priority": draw(st.integers(0, 2)),
+            "on_error": draw(st.sampled_from([OnError.FAIL, OnError.FAIL, OnError.CONTINUE, Degrade(degrade="spare")])),
+        }
+        if draw(st.booleans()) and before:
+            fields["arguments"] = {"seen": "{{ tasks.%s.result }}" % draw(st.sampled_from(before))}
+        if draw(st.integers(0, 3)) == 0:
+            fields["loop"] = draw(loops())
+        if depth and draw(st.integers(0, 3)) == 0:
+            fields |= {"type": "group", "tasks": draw(task_lists(depth - 1))}
+            fields["timeout"] = draw(st.sampled_from([None, 5.0]))
+        else:
+            fields["timeout"] = draw(st.sampled_from([None, None, 2.0]))
+            fields["pool"] = draw(st.sampled_from([(), ("narrow",)]))
+            fields["result"] = draw(st.sampled_from([None, None, "{{ output }}", "{{ output.x }}"]))
+            fields["retry"] = draw(
+                st.sampled_from(
+                    [
+                        None,
+                        Retry(max_attempts=3, delay=1.0),
+                        Retry(max_attempts=2, delay=0.5, jitter="none", on=("boom",)),
+                        Retry(max_attempts=5, delay=2.0, max_elapsed=3.0),
+                    ]
+                )
+            )
+        tasks.append(Task(**fields))
+    return tuple(tasks)
+
+
+@st.composite
+def workflows(draw: st.DrawFn) -> Workflow:
+    return Workflow(
+        name="random",
+        tasks=draw(task_lists()),
+        pools={"narrow": PoolSpec(limit=draw(st.integers(1, 2)))},
+        max_parallel=draw(st.one_of(st.none(), st.integers(1, 4))),
+        schedule=draw(st.sampled_from(list(Schedule))),
+    )
+
+
+quick = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@quick
+@given(workflows(), st.integers(0, 2**32))
+def test_every_run_ends_and_replays_to_itself(workflow: Workflow, seed: int) -> None:
+    world = World(workflow)
+    world.settle(Random(seed))
+    world.check_history()
+
+
+@quick
+@given(workflows(), st.integers(0, 2**32), st.integers(0, 30))
+def test_a_cancelled_run_ends_cancelled(workflow: Workflow, seed: int, steps: int) -> None:
+    random = Random(seed)
+    world = World(workflow)
+    for _ in range(steps):
+        if not world.run.is_final:
+            world._something(random, 0.2, 0.05)
+    was_final = world.run.is_final
+    world.handle(m.Cancel("enough"))
+    world.settle(random)
+    world.check_history()
+    assert was_final or world.run.status is RunStatus.CANCELLED
+
+
+@quick
+@given(workflows(), st.integers(0, 2**32))
+def test_a_paused_run_starts_nothing(workflow: Workflow, seed: int) -> None:
+    random = Random(seed)
+    world = World(workflow)
+    for _ in range(5):
+        if not world.run.is_final:
+            world._something(random, 0.2, 0.0)
+    if world.run.is_final:
+        return
+    world.handle(m.Pause())
+    before = sum(world.started.values())
+    while world.running:
+        world.succeed(random.choice(sorted(world.running))[0])
+        world.check()
+    assert sum(world.started.values()) == before
+    if not world.run.is_final:
+        world.handle(m.Resume())
+    world.settle(random)
+    world.check_history()
+
+
+@quick
+@given(workflows(), st.integers(0, 2**32))
+def test_a_retried_run_keeps_what_succeeded(workflow: Workflow, seed: int) -> None:
+    random = Random(seed)
+    world = World(workflow)
+    world.settle(random, faults=0.4)
+    for _ in range(3):
+        if world.run.status is RunStatus.SUCCEEDED:
+            break
+        world.handle(m.Reopen())
+        world.settle(random, faults=0.2)
+    world.check()
+
+
+@quick
+@given(workflows(), st.integers(0, 2**32))
+def test_without_crashes_nothing_starts_twice(workflow: Workflow, seed: int) -> None:
+    world = World(workflow)
+    world.settle(Random(seed), crashes=0.0)
+    assert all(count == 1 for count in world.started.values())

@@ -1,0 +1,186 @@
+"""A world for the engine without a world: a virtual clock, scripted outcomes, a journal in a list.
+
+It keeps its own account of what is running, so that the engine's can be held against it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+from autoglm.base.errors import Failure
+from autoglm.engine import messages as m
+from autoglm.engine.codec import decode_record, encode_record
+from autoglm.engine.machine import Run
+from autoglm.graph.compile import compile_graph
+from autoglm.spec.catalog import Catalog
+from autoglm.spec.model import Workflow
+
+CATALOG = Catalog(executor_limits={"inline": 6, "thread": 3})
+TERMINAL = (m.TaskSkipped, m.TaskFailed, m.TaskSucceeded, m.TaskDegraded, m.TaskCancelled, m.TaskTerminated)
+RUN_ENDS = (m.RunSucceeded, m.RunFailed, m.RunCancelled)
+
+
+class World:
+    """One run of ``workflow``, driven step by step."""
+
+    def __init__(self, workflow: Workflow, **inputs: object) -> None:
+        self.graph = compile_graph(workflow, CATALOG)
+        self.blobs: dict[str, bytes] = {}
+        self.run = self._new_run()
+        self.now = 1000.0
+        self.journal: list[bytes] = []
+        self.events: list[m.Event] = []
+        self.running: dict[tuple[str, int], m.StartAttempt] = {}
+        self.stopping: set[tuple[str, int]] = set()
+        self.reading: dict[str, m.ReadItems] = {}
+        self.started: Counter[tuple[str, int]] = Counter()
+        created = m.RunCreated("run-1", workflow.name, m.Blob("0" * 64, 1), dict(inputs))
+        self.handle(m.Create(created, b"{}"), m.Begin())
+
+    def _new_run(self) -> Run:
+        return Run(self.graph, lambda blob: self.blobs[blob.digest])
+
+    def handle(self, *stimuli: m.Stimulus) -> list[m.Event]:
+        """Let the engine decide, commit, and note what it commands."""
+        decision = self.run.handle(stimuli, self.now)
+        if decision.events:
+            self.journal.append(encode_record(self.now, decision.events))
+        self.blobs.update(decision.blobs)
+        self.events += decision.events
+        for command in decision.commands:
+            match command:
+                case m.StartAttempt():
+                    key = (command.task, command.attempt)
+                    assert key not in self.running, f"{key} was started while it ran"
+                    self.running[key] = command
+                    self.started[key] += 1
+                case m.StopAttempt():
+                    self.stopping.add((command.task, command.attempt))
+                case m.ReadItems():
+                    assert command.task not in self.reading
+                    self.reading[command.task] = command
+        return decision.events
+
+    # ---------------------------------------------------------------------------------------------- what can happen
+
+    def succeed(self, task: str, output: bytes = b"1") -> list[m.Event]:
+        key = self._key(task)
+        del self.running[key]
+        self.stopping.discard(key)
+        return self.handle(m.AttemptReturned(*key, output))
+
+    def fail(self, task: str, code: str = "boom", *, retryable: bool = True, **details: object) -> list[m.Event]:
+        key = self._key(task)
+        del self.running[key]
+        self.stopping.discard(key)
+        return self.handle(m.AttemptRaised(*key, Failure(code, "it went wrong", (code,), retryable, None, details or None)))
+
+    def stopped(self, task: str, *, abandoned: bool = False) -> list[m.Event]:
+        key = self._key(task)
+        del self.running[key]
+        self.stopping.discard(key)
+        return self.handle(m.AttemptStopped(*key, abandoned))
+
+    def items(self, task: str, items: list[object], *, last: bool) -> list[m.Event]:
+        command = self.reading.pop(task)
+        return self.handle(m.ItemsArrived(task, command.first, items, last))
+
+    def pass_time(self, seconds: float) -> list[m.Event]:
+        self.now += seconds
+        return self.handle(m.Tick())
+
+    def crash(self) -> None:
+        """Lose the process: nothing is left but the journal. Another one takes over."""
+        self.run = self.replayed()
+        self.running, self.stopping, self.reading = {}, set(), {}
+        self.handle(m.Begin())
+
+    def _key(self, task: str) -> tuple[str, int]:
+        return next(key for key in self.running if key[0] == task)
+
+    # ------------------------------------------------------------------------------------------------- what must hold
+
+    def replayed(self) -> Run:
+        run = self._new_run()
+        for payload in self.journal:
+            record = decode_record(payload)
+            for event in record.events:
+                run.apply(event, record.at)
+        return run
+
+    def check(self) -> None:
+        """Hold the engine's account against this world's."""
+        run = self.run
+        assert self.replayed().snapshot() == run.snapshot(), "replay differs from the live state"
+        attempts = {(i.id, i.attempt) for i in run.running}
+        assert attempts == set(self.running), "the engine and the world disagree about what runs"
+        assert self.stopping <= attempts
+        if not run.is_final:
+            self._check_outstanding()
+        limit = run.max_parallel
+        assert limit is None or len(attempts) <= limit
+        for pool, holders in zip(self.graph.pools, run.snapshot()["pools"], strict=True):
+            assert len(holders) <= pool.limit, f"{pool} is over its limit"
+            assert set(holders) <= {task for task, _ in attempts}, f"{pool} has leaked a slot"
+
+    def _check_outstanding(self) -> None:
+        starts, stops, reads = set(), set(), set()
+        replayed = self.replayed()
+        for command in replayed.outstanding():
+            match command:
+                case m.StartAttempt():
+                    starts.add((command.task, command.attempt))
+                case m.StopAttempt():
+                    stops.add((command.task, command.attempt))
+                case m.ReadItems():
+                    reads.add((command.task, command.first))
+        assert stops == self.stopping, "owed stops"
+        assert starts == set(self.running) - self.stopping, "owed starts"
+        assert reads == {(c.task, c.first) for c in self.reading.values()}, "owed reads"
+
+    def check_history(self, reopened: bool = False) -> None:
+        """Each task instance has one terminal event, and the run has one end."""
+        if reopened:
+            return
+        ends: Counter[str] = Counter()
+        for event in self.events:
+            if isinstance(event, TERMINAL + (m.AttemptSucceeded, m.AttemptCancelled)) or (
+                isinstance(event, m.AttemptFailed) and event.retry_at is None
+            ):
+                ends[event.task] += 1
+        assert not [task for task, count in ends.items() if count > 1]
+        assert sum(isinstance(event, RUN_ENDS) for event in self.events) == 1
+
+    def settle(self, random: Random, *, faults: float = 0.2, crashes: float = 0.05) -> None:
+        """Let everything happen, in any order, until the run has ended."""
+        for _ in range(5000):
+            self.check()
+            if self.run.is_final:
+                return
+            self._something(random, faults, crashes)
+        raise AssertionError("the run does not end")
+
+    def _something(self, random: Random, faults: float, crashes: float) -> None:
+        if random.random() < crashes:
+            self.crash()
+        elif self.stopping and random.random() < 0.5:
+            key = random.choice(sorted(self.stopping))
+            self.stopped(key[0], abandoned=random.random() < 0.3)
+        elif self.reading and random.random() < 0.5:
+            self._read(random)
+        elif self.running and random.random() < 0.9:
+            key = random.choice(sorted(self.running))
+            if random.random() < faults:
+                self.fail(key[0], random.choice(["boom", "bang"]), retryable=random.random() < 0.8)
+            else:
+                self.succeed(key[0], random.choice([b"1", b"null", b'{"x":[1,2]}', b'"text"', b"[1,2,3]"]))
+        else:
+            due = self.run.next_due()
+            self.pass_time(max(0.0, due - self.now) + random.random() if due is not None else 1.0)
+
+    def _read(self, random: Random) -> None:
+        task, command = random.choice(sorted(self.reading.items()))
+        total = 700
+        items: list[object] = list(range(command.first, min(total, command.first + command.count)))
+        self.items(task, items, last=command.first + command.count >= total)
