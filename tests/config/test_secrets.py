@@ -57,6 +57,11 @@ def test_a_missing_secret_without_a_file_says_how_to_set_it(tmp_path: Path) -> N
         Secrets({"TOKEN": ""}).get("TOKEN")
 
 
+def test_a_default_makes_a_secret_optional(dotenv: Path) -> None:
+    assert Secrets({}, dotenv).get("NOTHING", "") == ""
+    assert Secrets({}, dotenv).get("API_KEY", "") == KEY
+
+
 def test_names_are_listed_without_values(dotenv: Path) -> None:
     secrets = Secrets({"AUTOGLM_SECRET_TOKEN": KEY, "HOME": "/root"}, dotenv)
     assert list(secrets) == ["API_KEY", "OTHER", "TOKEN"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from autoglm.base.diagnostics import Diagnostic, Place, Severity, did_you_mean
 from autoglm.base.errors import SpecError, TaskError
@@ -20,6 +20,7 @@ PREFIX: Final = "AUTOGLM_SECRET_"
 _LINE: Final = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)", re.DOTALL)
 _QUOTED: Final = re.compile(r"""(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)')\s*(?:#.*)?""", re.DOTALL)
 _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
+_REQUIRED: Final = object()
 _MAX_BYTES: Final = 1024 * 1024
 
 
@@ -36,8 +37,8 @@ class Secrets(Mapping[str, Secret]):
         self._file: dict[str, str] | None = None
         self._warnings: list[Diagnostic] = []
 
-    def get(self, name: str, default: object = None) -> Secret:
-        """Return the secret ``name``.
+    def get(self, name: str, default: Any = _REQUIRED) -> Any:
+        """Return the secret ``name``, or ``default`` when one is given and there is no such secret.
 
         Raises:
             TaskError: ``secret-missing``, naming the places that were looked in; ``dotenv-syntax`` or
@@ -50,10 +51,13 @@ class Secrets(Mapping[str, Secret]):
         value = self._from_file().get(name)
         if value:
             return Secret(value)
+        if default is not _REQUIRED:
+            return default
         raise self._missing(name)
 
     def __getitem__(self, name: str) -> Secret:
-        return self.get(name)
+        secret: Secret = self.get(name)
+        return secret
 
     def __contains__(self, name: object) -> bool:
         if not isinstance(name, str):
