@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from autoglm.base import jsonvalue
 from autoglm.base.errors import TaskError
 from autoglm.llm.errors import bad_response, refusal, withheld
 from autoglm.llm.models import Endpoint
@@ -107,7 +108,6 @@ class _Completion(msgspec.Struct):
 
 _completion_decoder = msgspec.json.Decoder(_Completion)
 _error_decoder = msgspec.json.Decoder(_ErrorBody)
-_encoder = msgspec.json.Encoder()
 
 
 def encode_request(endpoint: Endpoint, request: ChatRequest, note: Callable[[str], None] = lambda _: None) -> bytes:
@@ -129,13 +129,13 @@ def encode_request(endpoint: Endpoint, request: ChatRequest, note: Callable[[str
         _check_parameter(endpoint, name, value)
         body[profile.renames.get(name, name)] = value
     try:
-        return _encoder.encode(body)
-    except (UnicodeEncodeError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        return jsonvalue.encode(body)
+    except jsonvalue.NotJson as error:
         raise TaskError(
             f"the request to {endpoint.name} cannot be written as JSON: {error}",
             code="model-parameter-invalid",
             retryable=False,
-            hint="look for text with broken characters (lone surrogates) in the prompt",
+            hint=error.hint or "look at the prompt, the messages and the parameters",
         ) from None
 
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from autoglm.base import jsonvalue
 from autoglm.base.errors import TaskError
 from autoglm.llm.errors import clipped
 from autoglm.llm.profiles import Form, Profile
@@ -121,8 +120,8 @@ def _is_closed(schema: Any) -> bool:
 def validator_for(schema: Schema) -> Validator:
     """Return the compiled validator of a schema. Raises TaskError ``output-schema-invalid``."""
     try:
-        return _compiled(msgspec.json.encode(schema))
-    except (TypeError, ValueError, RecursionError) as error:
+        return _compiled(jsonvalue.encode(schema if isinstance(schema, dict) else dict(schema)))
+    except jsonvalue.NotJson as error:
         raise _invalid_schema(f"is not JSON data: {error}") from None
 
 
@@ -242,7 +241,7 @@ def _decoded(decode: Callable[..., Any], *arguments: Any) -> Any:
     """Return what ``decode`` makes of its arguments; ``_NOTHING`` where that is not JSON that we could write again."""
     try:
         value = decode(*arguments)
-        msgspec.json.encode(value)
+        jsonvalue.encode(value)
     except (ValueError, RecursionError, OverflowError):
         return _NOTHING
     return value

@@ -109,6 +109,10 @@ class Attempt:
     offline: bool = False
     models: Mapping[str, ModelSpec] = field(default_factory=dict)
     """The file's ``models``, before the project's and the built-in ones."""
+    project_models: Mapping[str, ModelSpec] = field(default_factory=dict)
+    """The ``models`` of the project's settings."""
+    environment: Mapping[str, str] | None = None
+    """Where keys and addresses of models are looked up; None stands for the process environment."""
     usage: dict[str, Any] = field(default_factory=dict)
     """What the attempt used: ``{"calls": 1, "input_tokens": …, "output_tokens": …}``; summed over the run."""
 
@@ -123,7 +127,10 @@ class TaskType(Protocol):
     info: TaskTypeInfo
 
     def check(self, task: Task, catalog: Catalog) -> Iterable[Diagnostic | tuple[tuple[str | int, ...], Diagnostic]]:
-        """Yield what only this type can tell is wrong, as (field path below the task, diagnostic without place)."""
+        """Yield what only this type can tell is wrong, as (field path below the task, diagnostic without place).
+
+        ``catalog.models`` holds the file's own models too.
+        """
 
     async def run(self, attempt: Attempt) -> Any:
         """Do the work and return JSON data. Raises TaskError."""
