@@ -2,23 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from autoglm.app.plugins import find_plugin, load_executors, load_stores, load_task_types
 from autoglm.base.errors import UsageError
-
-
-def install(folder: Path, package: str, entry_points: str, **modules: str) -> None:
-    """Lay out an installed package as pip does."""
-    info = folder / f"{package.replace('-', '_')}-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(textwrap.dedent(entry_points))
-    for name, text in modules.items():
-        (folder / f"{name}.py").write_text(text)
 
 
 def test_built_ins_come_through_the_same_door() -> None:
@@ -28,8 +18,10 @@ def test_built_ins_come_through_the_same_door() -> None:
     assert load_task_types()["script"].distribution == "open-autoglm"
 
 
-def test_a_plugin_is_found_without_being_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(
+def test_a_plugin_is_found_without_being_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_package: Callable[..., None]
+) -> None:
+    install_package(
         tmp_path,
         "acme-tasks",
         "[autoglm.task_types]\nacme = acme_plugin_ok:Acme\n[console_scripts]\nacme = acme:main\n",
@@ -53,9 +45,13 @@ def test_a_plugin_is_found_without_being_imported(tmp_path: Path, monkeypatch: p
     ],
 )
 def test_a_plugin_that_fails_names_its_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, says: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    install_package: Callable[..., None],
+    module: str,
+    says: str,
 ) -> None:
-    install(tmp_path, "acme-broken", "[autoglm.stores]\nacme = acme_plugin_bad:Acme\n", acme_plugin_bad=module)
+    install_package(tmp_path, "acme-broken", "[autoglm.stores]\nacme = acme_plugin_bad:Acme\n", acme_plugin_bad=module)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "acme_plugin_bad", raising=False)
     with pytest.raises(UsageError) as caught:
@@ -66,9 +62,11 @@ def test_a_plugin_that_fails_names_its_package(
     assert says in caught.value.message
 
 
-def test_two_packages_with_one_name_are_both_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, "acme-one", "[autoglm.executors]\nmoon = acme_one:Moon\n")
-    install(tmp_path, "acme-two", "[autoglm.executors]\nmoon = acme_two:Moon\n")
+def test_two_packages_with_one_name_are_both_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_package: Callable[..., None]
+) -> None:
+    install_package(tmp_path, "acme-one", "[autoglm.executors]\nmoon = acme_one:Moon\n")
+    install_package(tmp_path, "acme-two", "[autoglm.executors]\nmoon = acme_two:Moon\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(UsageError) as caught:
         load_executors()["moon"].load()
@@ -77,15 +75,19 @@ def test_two_packages_with_one_name_are_both_named(tmp_path: Path, monkeypatch: 
     assert "acme-two" in caught.value.message
 
 
-def test_a_package_found_twice_is_not_its_own_rival(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_found_twice_is_not_its_own_rival(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_package: Callable[..., None]
+) -> None:
     for folder in ("a", "b"):
-        install(tmp_path / folder, "acme-same", "[autoglm.executors]\nsun = acme_same:Sun\n")
+        install_package(tmp_path / folder, "acme-same", "[autoglm.executors]\nsun = acme_same:Sun\n")
         monkeypatch.syspath_prepend(str(tmp_path / folder))
     assert load_executors()["sun"].rivals == ()
 
 
-def test_a_damaged_neighbour_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, "acme-damaged", "")
+def test_a_damaged_neighbour_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_package: Callable[..., None]
+) -> None:
+    install_package(tmp_path, "acme-damaged", "")
     (tmp_path / "acme_damaged-1.0.dist-info" / "entry_points.txt").write_bytes(b"[autoglm.stores]\n\xff")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert "sqlite" in load_stores()

@@ -82,9 +82,11 @@ def test_known_decorators_and_keyword_catchers(tmp_path: Path) -> None:
 
 def test_the_context_is_known_by_its_annotation(tmp_path: Path) -> None:
     found = project(
-        tmp_path, a="def f(x, where: TaskContext, other: 'autoglm.TaskContext | None', third: NotTaskContext): ...\n"
+        tmp_path,
+        a="def f(x, where: TaskContext, other: 'autoglm.TaskContext | None', third: NotTaskContext,"
+        " context: str, ctx): ...\n",
     )
-    assert found.functions["f"].required == ("x", "third")
+    assert found.functions["f"].required == ("x", "third", "context")
 
 
 def test_services_are_not_handlers_and_their_parameters_are_not_required(tmp_path: Path) -> None:

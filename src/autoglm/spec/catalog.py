@@ -7,6 +7,7 @@ the author's is imported or run); ``spec`` and ``graph`` read it and stay pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,13 +65,17 @@ class Catalog:
 
     task_types: Mapping[str, TaskTypeInfo] = field(default_factory=dict)
     functions: Mapping[str, FunctionInfo] = field(default_factory=dict)
+    """By name; those of the project also by reference (``package.module:name``), which going over them leaves out."""
     models: Mapping[str, ModelSpec] = field(default_factory=dict)
     """Models of the project's settings and the built-in ones; a file's own ``models`` come before these."""
     executors: frozenset[str] = frozenset({"inline", "thread", "subprocess", "process"})
     executor_limits: Mapping[str, int] = field(default_factory=dict)
     """How many attempts each executor runs at once; the engine holds them as pools."""
-    files: frozenset[str] | None = None
-    """Paths below the project root, ``/``-separated, that scripts may name; None when unknown (no check then)."""
+    files: AbstractSet[str] | None = None
+    """Paths below the project root, ``/``-separated, that scripts may name; None when unknown (no check then).
+
+    ``in`` is cheap, and right for any spelling of a path; going over all of them is for suggestions only.
+    """
     config: Mapping[str, Any] = field(default_factory=dict)
     env: frozenset[str] = frozenset()
     """Names of environment variables that templates may read."""

@@ -22,7 +22,7 @@ from autoglm.spec.catalog import FunctionInfo
 
 SERVICES_FILE: Final = "services.py"
 CONTEXT_NAMES: Final = frozenset({"ctx", "context"})
-"""Parameters of these names take the execution context, as do those annotated ``TaskContext``."""
+"""Parameters of these names without an annotation take the execution context, as do those annotated ``TaskContext``."""
 
 _MAX_BYTES: Final = 4 * 1024 * 1024
 _MAX_REEXPORTS: Final = 5
@@ -75,8 +75,8 @@ def discover_functions(tasks_dir: Path, root: Path) -> dict[str, FunctionInfo]:
 def resolve_reference(reference: str, root: Path | None = None) -> FunctionInfo | None:
     """Return what ``package.module:function`` (or ``file.py:function``) refers to; None when there is no such thing.
 
-    Modules are looked for in ``root`` first, then as Python would. A function whose parameters cannot be read (it is
-    compiled, built at run time, a class) comes back with ``accepts_any``.
+    Modules are looked for as Python would, then in ``root`` and its ``tasks/``. A function whose parameters cannot be
+    read (it is compiled, built at run time, a class) comes back with ``accepts_any``.
     """
     return _resolve(reference, root, _MAX_REEXPORTS)
 
@@ -131,18 +131,17 @@ def _find_module(module: str, root: Path | None) -> importlib.machinery.ModuleSp
     first, *rest = module.split(".")
     if not all(part.isidentifier() for part in (first, *rest)):
         return None
+    find = importlib.machinery.PathFinder.find_spec
     try:
-        finder = importlib.machinery.PathFinder
-        spec = finder.find_spec(first, [str(root)]) if root is not None else None
-        if spec is None or (spec.origin is None and importlib.util.find_spec(first) is not None):
-            # A folder without __init__.py gives way to a real package, as it does in Python.
-            spec = importlib.util.find_spec(first) or spec
+        spec = importlib.util.find_spec(first)
+        if spec is None and root is not None:  # the project's folders come last, as when its functions are imported
+            spec = find(first, [str(root), str(root / "tasks")])
         name = first
         for part in rest:
             if spec is None or spec.submodule_search_locations is None:
                 return None
             name = f"{name}.{part}"
-            spec = finder.find_spec(name, list(spec.submodule_search_locations))
+            spec = find(name, list(spec.submodule_search_locations))
     except (ImportError, ValueError, OSError, AttributeError):
         return None  # __main__ has no spec; a broken path hook is not ours to explain
     return spec
@@ -347,9 +346,9 @@ def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str, origin: 
 
 
 def _is_context(parameter: ast.arg) -> bool:
-    if parameter.arg in CONTEXT_NAMES:
-        return True
-    return parameter.annotation is not None and bool(_CONTEXT.search(ast.unparse(parameter.annotation)))
+    if parameter.annotation is None:
+        return parameter.arg in CONTEXT_NAMES
+    return bool(_CONTEXT.search(ast.unparse(parameter.annotation)))
 
 
 # ----------------------------------------------------------------------------------------------------- small parts

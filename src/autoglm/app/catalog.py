@@ -1,0 +1,190 @@
+"""What names in a workflow file can refer to: plugins, the project's functions and files, models, executors.
+
+Nothing of the author's is imported or run, and nothing is searched that no name asks for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Final
+
+from autoglm.app.plugins import load_executors, load_task_types
+from autoglm.base.diagnostics import Diagnostic, Severity, did_you_mean
+from autoglm.base.errors import UsageError
+from autoglm.config.project import Project
+from autoglm.llm.models import BUILT_IN
+from autoglm.spec.catalog import Catalog, FunctionInfo, OptionInfo, TaskTypeInfo
+from autoglm.tasks.discover import discover, resolve_reference
+
+GROUP: Final = TaskTypeInfo(
+    name="group",
+    signature_keys=("tasks",),
+    executor="",
+    executors=(),
+    description="Run the inline `tasks` as one; with `loop`, once per item.",
+)
+DECISION: Final = TaskTypeInfo(
+    name="decision",
+    options={
+        "conditions": OptionInfo(
+            "conditions",
+            {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "properties": {"rule": {"type": ["string", "boolean"]}, "action": {"type": "string"}},
+                    "required": ["rule", "action"],
+                    "additionalProperties": False,
+                },
+                "description": "Rules in order, each with the task or function that follows when it is true.",
+            },
+            required=True,
+            templated=False,
+        ),
+        "default": OptionInfo(
+            "default",
+            {"type": "string", "description": "The task or function that follows when no rule is true."},
+            templated=False,
+        ),
+        "mode": OptionInfo(
+            "mode",
+            {"enum": ["first", "all"], "description": "Follow the first true rule (the default), or all of them."},
+            templated=False,
+        ),
+    },
+    signature_keys=("conditions",),
+    executor="",
+    executors=(),
+    description="Choose which tasks follow.",
+)
+"""Groups and decisions are the engine's own: nothing is executed for them."""
+
+_MAX_FILES: Final = 20_000
+_SKIPPED_FOLDERS: Final = frozenset({"node_modules", "__pycache__", "venv", "site-packages"})
+
+
+def build_catalog(
+    project: Project, *, extra_functions: Mapping[str, FunctionInfo] | None = None
+) -> tuple[Catalog, list[Diagnostic]]:
+    """Return the catalog of ``project``, and what is wrong with its plugins and handlers.
+
+    ``extra_functions`` are functions that were given directly; they come before the project's own. A plugin that cannot
+    be loaded is a warning: it matters only to a file that uses it, which is then told that the type does not exist.
+    """
+    diagnostics: list[Diagnostic] = []
+    discovery = discover(project.tasks_dir, project.root)
+    diagnostics += discovery.diagnostics
+    executors = frozenset(load_executors())
+    diagnostics += _unknown_executors(project, executors)
+    catalog = Catalog(
+        task_types=_task_types(diagnostics),
+        functions=Functions({**discovery.functions, **(extra_functions or {})}, project.root),
+        models={**BUILT_IN, **project.settings.models},
+        executors=executors,
+        executor_limits=project.settings.executor_limits,
+        files=ProjectFiles(project.root),
+        config=project.settings.config,
+        env=frozenset(project.settings.env),
+    )
+    return catalog, diagnostics
+
+
+class Functions(Mapping[str, FunctionInfo]):
+    """Functions by name. ``package.module:function`` is looked up when it is asked for, and not among the names."""
+
+    def __init__(self, named: Mapping[str, FunctionInfo], root: Path) -> None:
+        self._named = dict(named)
+        self._root = root
+        self._references: dict[str, FunctionInfo | None] = {}
+
+    def __getitem__(self, name: str) -> FunctionInfo:
+        found = self._named.get(name)
+        if found is None and ":" in name:
+            if name not in self._references:
+                self._references[name] = resolve_reference(name, self._root)
+            found = self._references[name]
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._named)
+
+    def __len__(self) -> int:
+        return len(self._named)
+
+
+class ProjectFiles(AbstractSet[str]):
+    """The files below a folder. ``in`` asks the disk about one path; only going over them all walks the folder.
+
+    The walk leaves out hidden folders and installed packages, follows no links to folders, and ends at 20,000 files.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._all: tuple[str, ...] | None = None
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return isinstance(name, str) and (self.root / name).is_file()
+        except (OSError, ValueError):
+            return False
+
+    def __iter__(self) -> Iterator[str]:
+        if self._all is None:
+            self._all = tuple(self._walk())
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @classmethod
+    def _from_iterable(cls, names: object) -> frozenset[str]:  # type: ignore[override]
+        """Return what set operations give: they lose the folder."""
+        return frozenset(names)  # type: ignore[call-overload,no-any-return]
+
+    def _walk(self) -> Iterator[str]:
+        folders, count = deque([""]), 0
+        while folders and count < _MAX_FILES:
+            folder = folders.popleft()
+            try:
+                entries = sorted(os.scandir(self.root / folder), key=lambda entry: entry.name)
+            except OSError:
+                continue
+            for entry in entries:
+                path = f"{folder}{entry.name}"
+                if entry.name.startswith(".") or entry.name in _SKIPPED_FOLDERS:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{path}/")
+                elif count < _MAX_FILES:
+                    count += 1
+                    yield path
+
+
+def _task_types(diagnostics: list[Diagnostic]) -> dict[str, TaskTypeInfo]:
+    found = {"group": GROUP, "decision": DECISION}
+    for name, plugin in load_task_types().items():
+        try:
+            info = getattr(plugin.load(), "info", None)
+            if not isinstance(info, TaskTypeInfo):
+                raise plugin.broken("its `info` is not a TaskTypeInfo")
+            found.setdefault(name, info)
+        except UsageError as error:
+            diagnostics.append(Diagnostic(error.code, error.message, hint=error.hint, severity=Severity.WARNING))
+    return found
+
+
+def _unknown_executors(project: Project, installed: frozenset[str]) -> Iterator[Diagnostic]:
+    for name in project.settings.executors:
+        if name not in installed:
+            near = did_you_mean(name, installed)
+            hint = f"did you mean `{near}`?" if near else f"installed are: {', '.join(sorted(installed))}"
+            yield Diagnostic(
+                "setting-unknown", f"the settings speak of an executor `{name}`, which is not there", hint=hint
+            )
