@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from json.decoder import scanstring
+from json.decoder import scanstring  # type: ignore[attr-defined]  # public, but unknown to typeshed
 from typing import Any
 
 from autoglm.spec.tree import INTEGERS, MAX_DEPTH, Composition, Lines, Node, Problems, Span, Unusual, shorten

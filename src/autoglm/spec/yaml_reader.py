@@ -222,7 +222,7 @@ class _Composer:
         documents = 0
         event: Any
         for event in yaml.parse(self.text, Loader=_LOADER):
-            if isinstance(event, DocumentStartEvent):
+            if event.__class__ is DocumentStartEvent:
                 documents += 1
                 if documents > 1:
                     start = event.start_mark.index
@@ -252,7 +252,7 @@ class _Composer:
         elif isinstance(event, MappingEndEvent | SequenceEndEvent):
             self._close(span)
         elif isinstance(event, AliasEvent):
-            self._alias(event.anchor, span)
+            self._alias(str(event.anchor), span)
 
     def _after_properties(self, event: Any, start: int) -> int:
         """Return where a collection's first value stands, past its ``&anchor`` and ``!tag``."""
@@ -432,5 +432,6 @@ def _last_end(node: Node) -> int:
     if not node.children:
         return node.end
     if isinstance(node.children, list):
-        return max(child.end for child in node.children[-1:])
-    return max(max(span[1], child.end) for span, child in list(node.children.values())[-1:])
+        return int(node.children[-1].end)
+    span, last = node.children[next(reversed(node.children))]
+    return max(int(span[1]), int(last.end))

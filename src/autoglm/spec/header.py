@@ -1,0 +1,221 @@
+"""The fields of a workflow beside its tasks: inputs, vars, models, pools and what else stands at the top of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from autoglm.base.diagnostics import did_you_mean
+from autoglm.base.errors import AutoglmError, SpecError
+from autoglm.spec.document import read_document
+from autoglm.spec.inputs import read_inputs
+from autoglm.spec.model import Durability, ModelSpec, Path, PoolSpec, Schedule
+from autoglm.spec.tree import shorten
+from autoglm.spec.values import Values, build, is_template
+
+ReadFile = Callable[[str], str]
+_MODEL_DEFAULTS = {
+    "model": None,
+    "provider": None,
+    "base_url": None,
+    "api_key": None,
+    "max_parallel": None,
+    "timeout": None,
+}
+_VERSIONS = ("1.0", "1")
+
+
+def read_header(values: Values, header: dict[str, Any], read_file: ReadFile | None) -> dict[str, Any]:
+    """Return the workflow's fields but its tasks, each with its default where the file does not say."""
+    fields: dict[str, Any] = {
+        "version": _version(values, header),
+        "name": _name(values, header),
+        "description": None,
+        "namespace": "default",
+        "labels": {},
+        "inputs": read_inputs(values, header["inputs"]) if "inputs" in header else {},
+        "inputs_inferred": False,
+        "vars": read_vars(values, header["vars"], read_file) if "vars" in header else {},
+        "models": {},
+        "pools": {},
+        "max_parallel": None,
+        "schedule": Schedule.FIFO,
+        "durability": Durability.FULL,
+        "budget": None,
+        "triggers": None,
+        "outputs": {},
+    }
+    for key, read in _READERS.items():
+        if key in header:
+            found = read(values, header[key], (), key)
+            if found is not None:
+                fields[key] = found
+    return fields
+
+
+def stem(file: str) -> str:
+    """Return the name that a file gives a workflow: ``config/daily.yaml`` is ``daily``."""
+    name = file.replace("\\", "/").rpartition("/")[2]
+    return (name.rpartition(".")[0] or name).strip(" .<>") or "workflow"
+
+
+def _name(values: Values, header: dict[str, Any]) -> str:
+    name = values.filled_text(header["name"], (), "name") if "name" in header else None
+    if name is not None and not name.isprintable():
+        values.error("bad-name", "a workflow's name stands on one line, without control characters", ("name",))
+    return name if name is not None else stem(values.document.file)
+
+
+def _version(values: Values, header: dict[str, Any]) -> str:
+    version = header.get("version", "1.0")
+    if str(version).strip() not in _VERSIONS or isinstance(version, bool):
+        hint = "write `version: 1.0`, or use a newer autoglm"
+        values.error("unknown-version", f"this autoglm reads version 1.0, not `{version}`", ("version",), hint=hint)
+    return "1.0"
+
+
+def read_vars(values: Values, written: Any, read_file: ReadFile | None) -> dict[str, Any]:
+    """Return all variables, files first; what comes later wins."""
+    merged: dict[str, Any] = {}
+    if isinstance(written, str):
+        merged.update(_vars_file(values, written, (), "vars", read_file))
+    elif isinstance(written, list):
+        for index, item in enumerate(written):
+            if isinstance(item, str):
+                merged.update(_vars_file(values, item, ("vars",), index, read_file))
+            elif isinstance(item, dict):
+                merged.update(_vars_mapping(values, item, ("vars", index), read_file))
+            else:
+                values.wrong(item, ("vars",), index, "a file's name or a mapping")
+    else:
+        hint = "write `vars: {x: 1}` or `vars: {files: [vars.yaml]}`"
+        merged.update(_vars_mapping(values, values.mapping(written, (), "vars", hint) or {}, ("vars",), read_file))
+    return merged
+
+
+def _vars_mapping(values: Values, mapping: dict[str, Any], path: Path, read_file: ReadFile | None) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    files = mapping.get("files", [])
+    if isinstance(files, str):
+        merged.update(_vars_file(values, files, path, "files", read_file))
+    elif isinstance(files, list):
+        for index, name in enumerate(files):
+            merged.update(_vars_file(values, name, (*path, "files"), index, read_file))
+    else:
+        values.wrong(files, path, "files", "a file's name or a list of them")
+    merged.update({name: value for name, value in mapping.items() if name != "files"})
+    return merged
+
+
+def _vars_file(values: Values, name: Any, path: Path, key: str | int, read_file: ReadFile | None) -> dict[str, Any]:
+    file = values.filled_text(name, path, key)
+    if file is None:
+        return {}
+    where = (*path, key)
+    if read_file is None:
+        values.error("vars-file", f"the file `{shorten(file)}` cannot be read from here", where)
+        return {}
+    try:
+        document = read_document(read_file(file), file)
+    except SpecError as error:
+        values.diagnostics.extend(error.diagnostics)
+        return {}
+    except (OSError, ValueError, AutoglmError) as error:
+        hint = getattr(error, "hint", None) or "name a YAML or JSON file, relative to the project's folder"
+        reason = getattr(error, "strerror", None) or str(error)
+        values.error(
+            "vars-file", f"the file `{shorten(file)}` cannot be read: {shorten(reason, 200)}", where, hint=hint
+        )
+        return {}
+    if isinstance(document.data, dict):
+        return document.data
+    values.error("vars-file", f"`{shorten(file)}` holds a list, and variables need a mapping", where)
+    return {}
+
+
+def _models(values: Values, written: Any, path: Path, key: str) -> dict[str, ModelSpec] | None:
+    mapping = values.mapping(written, path, key, "write `models: {small: openai/gpt-…}`")
+    if mapping is None:
+        return None
+    here = (*path, key)
+    return {name: _model(values, value, here, name) for name, value in mapping.items()}
+
+
+def _model(values: Values, written: Any, path: Path, name: str) -> ModelSpec:
+    fields: dict[str, Any] = {**_MODEL_DEFAULTS, "headers": {}, "parameters": {}}
+    if isinstance(written, str) and written.strip():
+        return build(ModelSpec, {**fields, "model": written})
+    here = (*path, name)
+    hint = "write `{model: …, base_url: …}` or just the model's name, such as `openai/gpt-…`"
+    for key, value in (values.mapping(written, path, name, hint) or {}).items():
+        if key in ("model", "provider", "base_url", "api_key"):
+            read: Any = values.filled_text(value, here, key)
+        elif key == "headers":
+            read = values.text_mapping(value, here, key)
+        elif key == "parameters":
+            read = values.mapping(value, here, key)
+        elif key == "max_parallel":
+            read = values.integer(value, here, key, minimum=1)
+        elif key == "timeout":
+            read = values.duration(value, here, key)
+        else:
+            near = did_you_mean(key, fields)
+            values.unknown_key(key, here, fields, "a model", None if near else f"write `parameters: {{{key}: …}}`")
+            continue
+        if key == "api_key" and read is not None and not is_template(read):
+            advice = 'keep the key in the environment and write `api_key: "{{ secrets.MY_KEY }}"`'
+            values.error("literal-key", "an API key cannot stand in the file", (*here, key), hint=advice)
+        elif read is not None:
+            fields[key] = read
+    return build(ModelSpec, fields)
+
+
+def _pools(values: Values, written: Any, path: Path, key: str) -> dict[str, PoolSpec] | None:
+    mapping = values.mapping(written, path, key, "write `pools: {database: 4}`")
+    if mapping is None:
+        return None
+    here = (*path, key)
+    pools: dict[str, PoolSpec] = {}
+    for name, value in mapping.items():
+        if isinstance(value, dict):
+            values.check_keys(value, (*here, name), ("limit",), "a pool")
+            if "limit" not in value:
+                values.error("missing-key", f"the pool `{name}` has no `limit`", (*here, name), hint="add `limit: 4`")
+                continue
+            limit = values.integer(value["limit"], (*here, name), "limit", minimum=1)
+        else:
+            limit = values.integer(value, here, name, minimum=1)
+        if limit is not None:
+            pools[name] = build(PoolSpec, {"limit": limit})
+    return pools
+
+
+def _count(values: Values, value: Any, path: Path, key: str) -> int | None:
+    return None if value is None else values.integer(value, path, key, minimum=1)
+
+
+def _schedule(values: Values, value: Any, path: Path, key: str) -> Schedule | None:
+    return values.choice(value, path, key, Schedule)
+
+
+def _durability(values: Values, value: Any, path: Path, key: str) -> Durability | None:
+    return values.choice(value, path, key, Durability)
+
+
+def _as_written(_values: Values, value: Any, _path: Path, _key: str) -> Any:
+    return value
+
+
+_READERS: dict[str, Callable[[Values, Any, Path, str], Any]] = {
+    "description": Values.optional_text,
+    "namespace": Values.filled_text,
+    "labels": Values.text_mapping,
+    "models": _models,
+    "pools": _pools,
+    "max_parallel": _count,
+    "schedule": _schedule,
+    "durability": _durability,
+    "budget": _as_written,
+    "triggers": _as_written,
+    "outputs": Values.mapping,
+}

@@ -1,0 +1,38 @@
+"""From a document to a workflow, whatever its spelling, with everything that is wrong with it.
+
+The outline comes first (:mod:`autoglm.spec.spellings`), then the header, then each task. Nothing stops at a mistake:
+a field that is wrong is reported and left out, so that the checks that follow still see the rest.
+"""
+
+from __future__ import annotations
+
+from autoglm.base.diagnostics import Diagnostic, sort_diagnostics
+from autoglm.spec.catalog import Catalog
+from autoglm.spec.defaults import Defaults
+from autoglm.spec.document import Document, gc_paused
+from autoglm.spec.header import ReadFile, read_header
+from autoglm.spec.model import Workflow
+from autoglm.spec.places import field_path as field_path
+from autoglm.spec.places import field_place as field_place
+from autoglm.spec.spellings import outline
+from autoglm.spec.task_reader import TaskReader
+from autoglm.spec.values import Values, build
+
+
+def parse_workflow(
+    document: Document, catalog: Catalog, *, read_file: ReadFile | None = None
+) -> tuple[Workflow | None, list[Diagnostic]]:
+    """Return the workflow of a document and what is wrong with it, sorted by place.
+
+    The workflow is there even when diagnostics hold errors, without what they name, so that further checks can run on
+    it; it is None only when the file holds no task. ``read_file`` gives the text of a ``vars`` file by its name in the
+    file; what it raises (OSError, ValueError, AutoglmError) becomes a diagnostic.
+    """
+    values = Values(document)
+    with gc_paused():
+        outlined = outline(values)
+        fields = read_header(values, outlined.header, read_file)
+        defaults = Defaults(values, outlined.header.get("defaults"))
+        fields["tasks"] = TaskReader(values, catalog, defaults).read_all(outlined.entries)
+    workflow = build(Workflow, fields) if fields["tasks"] else None
+    return workflow, sort_diagnostics(values.diagnostics)
