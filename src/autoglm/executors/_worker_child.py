@@ -1,7 +1,7 @@
 """The other side of the ``process`` executor: runs one function after another, on request.
 
 Speaks JSON lines over the socket that it inherits. A request is ``{"reference", "arguments"}``; what comes back is any
-number of ``{"log": text}`` and then one ``{"value": …}`` or ``{"failure": …}``.
+number of ``{"log": [stream, line]}`` and then one ``{"value": …}`` or ``{"failure": …}``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import faulthandler
 import importlib
 import importlib.util
 import inspect
-import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,21 +26,24 @@ from autoglm.base.errors import TaskError
 from autoglm.base.jsonvalue import NotJson, encode
 from autoglm.executors.failures import as_task_error
 
+_engine: socket.socket | None = None
+_sending = threading.Lock()
+
 
 def serve(fd: int) -> None:
     """Answer requests until the engine hangs up."""
+    global _engine
     os.set_inheritable(fd, False)
-    engine = socket.socket(fileno=fd)
+    _engine = socket.socket(fileno=fd)
     faulthandler.enable()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="replace")  # type: ignore[union-attr]
-    _send_logs(engine)
-    with engine.makefile("rb") as requests:
+    with _engine.makefile("rb") as requests:
         for line in requests:
             answer = _answer(msgspec.json.decode(line))
             for stream in (sys.stdout, sys.stderr):
                 _flush(stream)
-            engine.sendall(answer + b"\n")
+            _send(answer)
     os._exit(0)  # threads that a handler left behind must not keep us
 
 
@@ -94,23 +97,16 @@ def _import_file(path: Path) -> Any:
     return module
 
 
-def _send_logs(engine: socket.socket) -> None:
-    """Send what the functions log below ``autoglm.task`` to the engine."""
+def log(stream: str, line: str) -> None:
+    """Send a log line to the engine, from whatever thread. A :data:`~autoglm.executors.protocol.LogSink`."""
+    if _engine is not None:
+        _send(msgspec.json.encode({"log": [stream, line.encode("utf-8", "replace").decode()]}))
 
-    class ToEngine(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            try:
-                text = record.getMessage()
-            except Exception:  # noqa: BLE001 - a wrong format string must not fail the task
-                text = str(record.msg)
-            if record.levelno != logging.INFO:
-                text = f"{record.levelname}: {text}"
-            engine.sendall(msgspec.json.encode({"log": text.encode("utf-8", "replace").decode()}) + b"\n")
 
-    logger = logging.getLogger("autoglm.task")
-    logger.addHandler(ToEngine())
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False
+def _send(message: bytes) -> None:
+    assert _engine is not None
+    with _sending:
+        _engine.sendall(message + b"\n")
 
 
 def _flush(stream: Any) -> None:

@@ -40,6 +40,7 @@ class InlineExecutor:
                 retryable=False,
                 hint="use `executor: thread` for a plain function and `executor: subprocess` for a program",
             )
+        alarm: _Alarm | None = None
         try:
             coroutine = work.function(**work.arguments)
             if type(coroutine) is not types.CoroutineType:
@@ -48,15 +49,18 @@ class InlineExecutor:
                 waiting_for = coroutine.send(None)
             except StopIteration as returned:
                 return returned.value
-            return await _drive(coroutine, waiting_for, _Alarm(self.grace, self._abandoned))
+            alarm = _Alarm(self.grace, self._abandoned)
+            return await _drive(coroutine, waiting_for, alarm)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
             raise as_task_error(error) from error
-        except (Exception, GeneratorExit):
+        except Exception:
             raise
         except BaseException as error:
+            if alarm is not None and alarm.is_moot:
+                raise
             raise as_task_error(error) from error
 
     async def close(self) -> None:
@@ -79,6 +83,8 @@ def _drive(coroutine: AnyCoroutine[Any, Any, Any], waiting_for: Any, alarm: _Ala
             try:
                 value = yield waiting_for
             except GeneratorExit:
+                if alarm is not None:
+                    alarm.is_moot = True
                 coroutine.close()
                 raise
             except BaseException as error:  # noqa: BLE001 - all of them belong to the coroutine
@@ -99,10 +105,12 @@ def _drive(coroutine: AnyCoroutine[Any, Any, Any], waiting_for: Any, alarm: _Ala
 class _Alarm:
     """Wakes a coroutine that was told to stop, once its grace is over, by cancelling its task again."""
 
-    __slots__ = ("_abandoned", "_grace", "_task", "_timer", "rang")
+    __slots__ = ("_abandoned", "_grace", "_task", "_timer", "is_moot", "rang")
 
     def __init__(self, grace: float, abandoned: set[asyncio.Task[Any]]) -> None:
         self.rang = False
+        self.is_moot = False
+        """Our own coroutine is being closed, as when an event loop goes down."""
         self._grace = grace
         self._abandoned = abandoned
         self._task: asyncio.Task[Any] | None = None

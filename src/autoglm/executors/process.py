@@ -208,7 +208,7 @@ class _Answer:
     def _take(self, line: bytes) -> None:
         message = msgspec.json.decode(line)
         if "log" in message:
-            self._log("log", message["log"])
+            self._log(*message["log"])
         else:
             self._message = message
             self._child.wake()
