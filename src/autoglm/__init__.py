@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from autoglm.app.api import Run as Run
     from autoglm.app.api import Workflow as Workflow
+    from autoglm.app.api import WorkflowBuilder as WorkflowBuilder
     from autoglm.app.api import load as load
     from autoglm.base.errors import AutoglmError as AutoglmError
     from autoglm.base.errors import SpecError as SpecError
@@ -24,6 +25,7 @@ _EXPORTS = {
     "TaskContext": "autoglm.tasks.protocol",
     "TaskError": "autoglm.base.errors",
     "Workflow": "autoglm.app.api",
+    "WorkflowBuilder": "autoglm.app.api",
     "load": "autoglm.app.api",
     "service": "autoglm.tasks.handlers",
     "task": "autoglm.tasks.handlers",
@@ -36,6 +38,7 @@ __all__ = [
     "TaskContext",
     "TaskError",
     "Workflow",
+    "WorkflowBuilder",
     "__version__",
     "load",
     "service",

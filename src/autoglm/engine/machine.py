@@ -57,6 +57,10 @@ class Run(RunState):
         self._secret_inputs = secret_inputs
         self._build_world()
 
+    def secret_values(self) -> list[str]:
+        """Return the values of the secret inputs, for redaction."""
+        return [str(value) for value in self._secret_inputs.values()]
+
     def _run_created(self, event: m.RunCreated, at: float) -> None:
         super()._run_created(event, at)
         self._build_world()

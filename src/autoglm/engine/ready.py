@@ -51,6 +51,12 @@ class ReadyQueues:
         instance.queued = False
         return instance
 
+    def clear(self) -> None:
+        """Forget everything that waits."""
+        for instance in self:
+            instance.queued = False
+        self._heaps.clear()
+
     def has_room(self, pools: tuple[int, ...]) -> bool:
         """Return whether each of the pools has a free slot."""
         for pool in pools:  # noqa: SIM110  # a generator costs more than the loop, and this is asked for each start

@@ -484,6 +484,8 @@ class RunState:
         self.failure = None
         self.ended_at = None
         self._candidates.clear()
+        self._timers.clear()
+        self._ready.clear()
         self._reopen_scope(self.root, at)
 
     def _reopen_scope(self, scope: Scope, at: float) -> None:
@@ -544,7 +546,8 @@ class RunState:
         loop.first_failure = None
         loop.redo = sorted(loop.kept, reverse=True)
         for item in loop.kept.values():
-            self._move_back(item, at)
+            if item.status is not _S.PENDING:  # else its turn has not come since it was last set back
+                self._move_back(item, at)
         if loop.is_done:
             self._closing.append(owner)
         elif loop.has_next:

@@ -37,6 +37,8 @@ class Toolbox:
     root: Path
     services: Services | None = None
     models: Mapping[str, ModelSpec] = field(default_factory=dict)
+    """The file's models, before the project's."""
+    project_models: Mapping[str, ModelSpec] = field(default_factory=dict)
     redactor: Redactor = field(default_factory=Redactor)
     clock: Callable[[], float] = lambda: 0.0
 
@@ -183,6 +185,7 @@ class Dispatcher:
             services=tools.services,
             offline=self._offline,
             models=tools.models,
+            project_models=tools.project_models,
         )
 
     def _returned(self, command: m.StartAttempt, attempt: Attempt, value: Any) -> m.Stimulus:

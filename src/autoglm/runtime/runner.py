@@ -67,6 +67,11 @@ class Runner:
         self._dispatcher: Dispatcher | None = None
         self._last_signal = 0
 
+    @property
+    def lease(self) -> Lease:
+        """The lease as it was last prolonged."""
+        return self._lease
+
     # ------------------------------------------------------------------------------------------------- from outside
 
     def post(self, stimulus: m.Stimulus) -> None:

@@ -1,0 +1,96 @@
+"""From a path to a checked, compiled workflow, with everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autoglm.base.diagnostics import Diagnostic, sort_diagnostics
+from autoglm.base.errors import SpecError, UsageError
+from autoglm.graph.compile import compile_graph
+from autoglm.graph.model import Graph
+from autoglm.spec.catalog import Catalog
+from autoglm.spec.document import decode_source, read_document
+from autoglm.spec.model import Workflow
+from autoglm.spec.parse import parse_workflow
+from autoglm.spec.validate import validate
+
+_MAX_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A workflow file that is fit to run; ``diagnostics`` are its warnings."""
+
+    workflow: Workflow
+    catalog: Catalog
+    source: str
+    file: str
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    _graph: Graph | None = None
+
+    @property
+    def graph(self) -> Graph:
+        """The compiled graph, made when first asked for."""
+        if self._graph is None:
+            self._graph = compile_graph(self.workflow, self.catalog)
+        return self._graph
+
+
+def read_source(path: Path) -> str:
+    """Return the text of a workflow file.
+
+    Raises:
+        UsageError: ``file-not-found``, ``file-unreadable``.
+        SpecError: ``file-too-large``, or it is no UTF-8 text.
+    """
+    try:
+        if path.is_dir():
+            hint = _candidates(path)
+            raise UsageError(f"{path} is a folder, not a workflow file", code="file-not-found", hint=hint)
+        if path.stat().st_size > _MAX_BYTES:
+            raise SpecError([Diagnostic("file-too-large", f"{path} is larger than {_MAX_BYTES // 1024**2} MB")])
+        return decode_source(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        hint = _candidates(path.parent) if path.parent.is_dir() else "check the path"
+        raise UsageError(f"there is no file {path}", code="file-not-found", hint=hint) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{path} cannot be read: {reason}", code="file-unreadable") from None
+
+
+def _candidates(folder: Path) -> str | None:
+    found = sorted(p.name for pattern in ("*.yaml", "*.yml", "*.json") for p in folder.glob(pattern))
+    return f"there is {', '.join(found[:5])}" if found else "`autoglm init` makes a project to begin with"
+
+
+def diagnose(source: str, file: str, catalog: Catalog, root: Path) -> tuple[Workflow | None, list[Diagnostic]]:
+    """Return the workflow (None when it cannot be told) and everything that is wrong or doubtful, sorted by place.
+
+    Raises:
+        SpecError: the text is no YAML or JSON.
+    """
+    document = read_document(source, file)
+    workflow, diagnostics = parse_workflow(document, catalog, read_file=_reader(root))
+    if workflow is not None:
+        diagnostics = [*diagnostics, *validate(workflow, catalog, document)]
+    return workflow, sort_diagnostics(diagnostics)
+
+
+def load_file(path: Path, catalog: Catalog, root: Path) -> Loaded:
+    """Read, check and compile a workflow file.
+
+    Raises:
+        SpecError: everything that is wrong with it.
+        UsageError: it cannot be read.
+    """
+    source = read_source(path)
+    workflow, diagnostics = diagnose(source, str(path), catalog, root)
+    if workflow is None or any(d.is_error for d in diagnostics):
+        raise SpecError(diagnostics)
+    return Loaded(workflow, catalog, source, str(path), diagnostics)
+
+
+def _reader(root: Path) -> Callable[[str], str]:
+    return lambda name: read_source(root / name)

@@ -1,0 +1,96 @@
+"""What a run came to, as plain data: the document of ``run --json``, and what the Python API's ``Run`` shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from autoglm.engine.machine import Run
+from autoglm.engine.state import Instance, stored_text
+from autoglm.engine.states import RunStatus, TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """One task of the root scope. ``error`` is ``{code, message, hint}`` or None."""
+
+    status: str
+    attempts: int
+    result: Any
+    error: dict[str, Any] | None
+    reason: str | None = None
+    """Why it was skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """A run as it stands; of a final one, what came of it."""
+
+    run_id: str
+    workflow: str
+    status: str
+    outputs: dict[str, Any] | None
+    tasks: dict[str, TaskReport]
+    usage: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    offline: bool = False
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status == RunStatus.SUCCEEDED
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the document that ``run --json`` prints."""
+        document: dict[str, Any] = {
+            "run_id": self.run_id,
+            "workflow": self.workflow,
+            "status": self.status,
+            "outputs": self.outputs,
+            "tasks": {
+                name: {
+                    "status": task.status,
+                    "attempts": task.attempts,
+                    "result": task.result,
+                    "error": task.error,
+                    **({"reason": task.reason} if task.reason else {}),
+                }
+                for name, task in self.tasks.items()
+            },
+            "usage": self.usage,
+        }
+        if self.error is not None:
+            document["error"] = self.error
+        if self.offline:
+            document["offline"] = True
+        return document
+
+
+def report(run: Run) -> RunReport:
+    """Return what a run in memory has come to."""
+    created = run.created
+    outputs = None if run.outputs is None else msgspec.json.decode(stored_text(run.outputs, run.load))
+    return RunReport(
+        run_id=created.run_id if created is not None else "",
+        workflow=run.graph.workflow.name,
+        status=run.status.value,
+        outputs=outputs,
+        tasks={
+            node.name: _task(run, run.root.instances[node.local]) for node in run.graph.root.nodes
+        },
+        usage=dict(run.usage),
+        error=None if run.failure is None else {"code": run.failure.code, "message": run.failure.message},
+        offline=created is not None and created.offline,
+    )
+
+
+def _task(run: Run, instance: Instance | None) -> TaskReport:
+    if instance is None:
+        return TaskReport(TaskStatus.PENDING.value, 0, None, None)
+    failure = instance.failure
+    error = None
+    if failure is not None and instance.status is not TaskStatus.SUCCEEDED:
+        error = {"code": failure.code, "message": failure.message, "hint": failure.hint}
+    result = run.result_of(instance) if instance.status is TaskStatus.SUCCEEDED else None
+    return TaskReport(instance.status.value, instance.attempt, result, error, instance.reason)

@@ -1,0 +1,440 @@
+"""A session: one project, its store and its tools, from which runs are started, resumed, retried and cancelled.
+
+This is the composition root: the only place where settings, plugins, store, engine and runtime meet. The command and the
+Python API are thin faces over it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from autoglm.app.catalog import build_catalog
+from autoglm.app.inputs import check_inputs
+from autoglm.app.loading import Loaded, load_file
+from autoglm.app.models import Models
+from autoglm.app.plugins import find_plugin, load_stores
+from autoglm.app.report import RunReport, report
+from autoglm.app.tools import Tools
+from autoglm.base.diagnostics import Diagnostic
+from autoglm.base.errors import TaskError, UsageError
+from autoglm.base.ids import ENTROPY_BYTES, new_run_id
+from autoglm.base.redaction import Redactor, Secret
+from autoglm.config.project import Project
+from autoglm.engine import messages as m
+from autoglm.engine.machine import Run
+from autoglm.engine.states import RUN_FINAL, RunStatus
+from autoglm.graph.compile import compile_graph, node_templates
+from autoglm.graph.model import Graph
+from autoglm.runtime.dispatch import Toolbox
+from autoglm.runtime.journal import Journal
+from autoglm.runtime.observer import Observer
+from autoglm.runtime.owner import is_alive, this_process
+from autoglm.runtime.recovery import Definition, loader, read_created, read_definition, replay
+from autoglm.runtime.runner import LEASE_SECONDS, Runner
+from autoglm.spec.catalog import Catalog
+from autoglm.spec.expressions import ExpressionError
+from autoglm.spec.model import Durability, Workflow
+from autoglm.stores.protocol import Lease, LeaseHeld, RunRow, Store
+
+if TYPE_CHECKING:
+    from autoglm.tasks.services import RunServices
+
+INPUT_PREFIX = "AUTOGLM_INPUT_"
+"""``AUTOGLM_INPUT_TOKEN`` in the environment gives the secret input ``token`` again when a run is resumed."""
+
+
+class Session:
+    """One project, opened. Close it with :meth:`close`, or use it as a context manager."""
+
+    def __init__(
+        self,
+        project: Project,
+        *,
+        store: str | None = None,
+        durability: Durability | None = None,
+        handlers: Mapping[str, Callable[..., Any]] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.project = project
+        self._store_name = store
+        self._durability = durability
+        self._handlers = dict(handlers or {})
+        self._clock = clock
+        self._store: Store | None = None
+        self._catalog: Catalog | None = None
+        self.warnings: list[Diagnostic] = []
+        """What is doubtful about the project itself, such as a handler file that cannot be read."""
+        self._runner: Runner | None = None
+        self._stop_asked: str | None = None
+
+    @classmethod
+    def open(
+        cls,
+        file: str | Path | None = None,
+        *,
+        cwd: Path | None = None,
+        store: str | None = None,
+        durability: Durability | None = None,
+    ) -> Session:
+        """Open the project that ``file`` (or the folder ``cwd``) belongs to.
+
+        ``store`` is a path to a SQLite file or ``memory``; default: what the settings say.
+
+        Raises:
+            SpecError: the project's settings are wrong.
+        """
+        path = Path(file) if file is not None else None
+        return cls(Project.find(path, cwd), store=store, durability=durability)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store. Idempotent."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    # ---------------------------------------------------------------------------------------------------- checking
+
+    @property
+    def catalog(self) -> Catalog:
+        """What names in a workflow file can refer to."""
+        if self._catalog is None:
+            self._catalog, self.warnings = build_catalog(self.project, extra_functions=self._handlers or None)
+        return self._catalog
+
+    def load(self, path: str | Path) -> Loaded:
+        """Read and check a workflow file. Raises SpecError with everything that is wrong, or UsageError."""
+        return load_file(Path(path), self.catalog, self.project.root)
+
+    # ------------------------------------------------------------------------------------------------------- store
+
+    @property
+    def store(self) -> Store:
+        """The store, opened at first use. Raises StoreError."""
+        if self._store is None:
+            self._store = self._open_store(self._durability or self.project.settings.durability)
+        return self._store
+
+    def _open_store(self, durability: Durability) -> Store:
+        name = self._store_name or self.project.settings.store
+        if name == "memory":
+            return find_plugin(load_stores(), "memory", "store").load()()  # type: ignore[no-any-return]
+        plugin, _, address = name.partition("://")
+        if address:
+            factory = find_plugin(load_stores(), plugin, "store").load()
+            return factory(name, durability=durability.value)  # type: ignore[no-any-return]
+        path = self.project.resolve(name)
+        if self._store_name is None and path.parent == self.project.root / ".autoglm":
+            path = self.project.state_dir / path.name
+        factory = find_plugin(load_stores(), "sqlite", "store").load()
+        return factory(path, durability=durability.value)  # type: ignore[no-any-return]
+
+    def find_run(self, wanted: str) -> str:
+        """Return the id of the run that ``wanted`` means: an id, the unique beginning of one, or ``last``.
+
+        Raises:
+            UsageError: ``run-not-found``, ``run-ambiguous``.
+        """
+        if wanted == "last":
+            newest = self.store.list_runs(limit=1)
+            if not newest:
+                raise UsageError("there is no run yet", code="run-not-found", hint="start one with `autoglm run FILE`")
+            return newest[0].run_id
+        found = self.store.find_runs(wanted)
+        if wanted in found:
+            return wanted
+        if not found:
+            raise UsageError(f"there is no run {wanted!r}", code="run-not-found", hint="`autoglm list` shows the runs")
+        if len(found) > 1:
+            some = ", ".join(found[:4])
+            raise UsageError(f"{wanted!r} may mean {some}", code="run-ambiguous", hint="give more of the id")
+        return found[0]
+
+    # -------------------------------------------------------------------------------------------------------- runs
+
+    async def run(
+        self,
+        loaded: Loaded,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        offline: bool = False,
+        run_id: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        max_parallel: int | None = None,
+        observers: Sequence[Observer] = (),
+        on_created: Callable[[Run], None] | None = None,
+    ) -> RunReport:
+        """Run a workflow to its end and return what came of it.
+
+        Raises:
+            UsageError: the inputs are wrong, or the run id is taken.
+            StoreError: the store cannot do its work; what was recorded stays, and the run is resumable.
+        """
+        workflow = loaded.workflow
+        values, secret_inputs = check_inputs(workflow, inputs or {})
+        if self._durability is None and "durability" in workflow.model_fields_set and self._store is None:
+            self._store = self._open_store(workflow.durability)
+        now = self._clock()
+        run_id = run_id or new_run_id(now, os.urandom(ENTROPY_BYTES))
+        definition = _definition(loaded)
+        event = m.RunCreated(
+            run_id=run_id,
+            workflow=workflow.name,
+            definition=m.Blob(sha256(definition).hexdigest(), len(definition)),
+            inputs=values,
+            secret_inputs=tuple(sorted(secret_inputs)),
+            config=dict(self.project.settings.config),
+            env=self.project.env() if _reads(loaded.graph, "env") else {},
+            root=str(self.project.root),
+            file=loaded.file,
+            offline=offline,
+        )
+        row = RunRow(
+            run_id=run_id,
+            workflow=workflow.name,
+            namespace=workflow.namespace,
+            status=RunStatus.PENDING.value,
+            file=loaded.file,
+            created_at=now,
+            updated_at=now,
+            labels={**workflow.labels, **(labels or {})},
+        )
+        self.store.create_run(row)
+        lease = self._acquire(run_id)
+        run = Run(loaded.graph, loader(self.store), _SecretView(self.project, redactor := Redactor()))
+        run.provide(secret_inputs)
+        return await self._drive(
+            run, lease, 0, [m.Create(event, definition), m.Begin()], redactor, max_parallel, observers, on_created
+        )
+
+    async def resume(
+        self,
+        run_id: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        max_parallel: int | None = None,
+        observers: Sequence[Observer] = (),
+        on_created: Callable[[Run], None] | None = None,
+    ) -> RunReport:
+        """Continue an interrupted or paused run where its journal ends. ``inputs`` may give secret ones again.
+
+        Raises:
+            LeaseHeld: another process drives it.
+            UsageError: it has already ended, or a secret input is missing.
+        """
+        row = self.store.get_run(run_id)
+        if row.status in RUN_FINAL:
+            hint = f"`autoglm retry {run_id}` runs again what failed" if row.status != RunStatus.SUCCEEDED else None
+            raise UsageError(f"run {run_id} has already ended: {row.status}", code="run-ended", hint=hint)
+        return await self._continue(run_id, [m.Begin(), m.Resume()], inputs, max_parallel, observers, on_created)
+
+    async def retry(
+        self,
+        run_id: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        max_parallel: int | None = None,
+        observers: Sequence[Observer] = (),
+        on_created: Callable[[Run], None] | None = None,
+    ) -> RunReport:
+        """Run again what failed or was cancelled in an ended run, and what hangs on it; the rest keeps its results.
+
+        Raises:
+            LeaseHeld: another process drives it.
+            UsageError: it has not ended, or it succeeded.
+        """
+        row = self.store.get_run(run_id)
+        if row.status not in RUN_FINAL:
+            hint = f"`autoglm resume {run_id}` continues it"
+            raise UsageError(f"run {run_id} has not ended: {row.status}", code="run-not-ended", hint=hint)
+        if row.status == RunStatus.SUCCEEDED:
+            raise UsageError(f"run {run_id} succeeded: there is nothing to retry", code="run-ended")
+        return await self._continue(run_id, [m.Reopen()], inputs, max_parallel, observers, on_created)
+
+    async def cancel(self, run_id: str, reason: str = "") -> str:
+        """Cancel a run: by a message to whoever drives it, or here when nobody does. Return its status then.
+
+        Raises:
+            UsageError: it has already ended.
+        """
+        row = self.store.get_run(run_id)
+        if row.status in RUN_FINAL:
+            raise UsageError(f"run {run_id} has already ended: {row.status}", code="run-ended")
+        try:
+            done = await self._continue(run_id, [m.Cancel(reason)], None, None, (), None, needs_secrets=False)
+        except LeaseHeld:
+            self.store.post_signal(run_id, "cancel", reason, self._clock())
+            return "cancelling"
+        return done.status
+
+    def open_run(self, run_id: str) -> tuple[Run, Workflow, str]:
+        """Return a run replayed from its journal, to look at; its workflow; and the text of its file."""
+        created = read_created(self.store, run_id)
+        workflow, source = read_definition(self.store, created)
+        graph = compile_graph(workflow, self.catalog)
+        run, _ = replay(self.store, run_id, graph)
+        return run, workflow, source
+
+    def drain(self) -> None:
+        """Let the present run finish what runs, and start nothing more; it stays resumable."""
+        self._stop_asked = "drain"
+        if self._runner is not None:
+            self._runner.drain()
+
+    def abort(self) -> None:
+        """Stop the present run's attempts now; it stays resumable."""
+        self._stop_asked = "abort"
+        if self._runner is not None:
+            self._runner.abort()
+
+    # ---------------------------------------------------------------------------------------------------- inner parts
+
+    async def _continue(
+        self,
+        run_id: str,
+        stimuli: Sequence[m.Stimulus],
+        inputs: Mapping[str, Any] | None,
+        max_parallel: int | None,
+        observers: Sequence[Observer],
+        on_created: Callable[[Run], None] | None,
+        *,
+        needs_secrets: bool = True,
+    ) -> RunReport:
+        lease = self._acquire(run_id)
+        try:
+            created = read_created(self.store, run_id)
+            workflow, _ = read_definition(self.store, created)
+            secret_inputs = self._secret_inputs(created, inputs or {}) if needs_secrets else {}
+            redactor = Redactor()
+            view = _SecretView(self.project, redactor)
+            run, last = replay(self.store, run_id, compile_graph(workflow, self.catalog), view)
+            run.provide(secret_inputs)
+        except BaseException:
+            self.store.release(lease)
+            raise
+        return await self._drive(run, lease, last, stimuli, redactor, max_parallel, observers, on_created)
+
+    async def _drive(
+        self,
+        run: Run,
+        lease: Lease,
+        last_seq: int,
+        stimuli: Sequence[m.Stimulus],
+        redactor: Redactor,
+        max_parallel: int | None,
+        observers: Sequence[Observer],
+        on_created: Callable[[Run], None] | None,
+    ) -> RunReport:
+        limit = max_parallel or self.project.settings.max_parallel
+        if limit is not None:
+            run.max_parallel = limit if run.max_parallel is None else min(limit, run.max_parallel)
+        for value in run.secret_values():
+            redactor.add(value)
+        if on_created is not None:
+            on_created(run)
+        tools = Tools(self.catalog.executor_limits, self._handlers)
+        services = self._services(run, tools)
+        journal = Journal(self.store)
+        toolbox = Toolbox(
+            task_type=tools.task_type,
+            executor=tools.executor,
+            root=self.project.root,
+            services=services,
+            models=Models(run.graph.workflow.models, run.world.values),
+            project_models=Models(self.project.settings.models, run.world.values),
+            redactor=redactor,
+            clock=self._clock,
+        )
+        self._runner = runner = Runner(run, journal, lease, last_seq, toolbox, self._clock, observers)
+        if self._stop_asked is not None:
+            runner.drain() if self._stop_asked == "drain" else runner.abort()
+        try:
+            await runner.drive(stimuli)
+        finally:
+            self._runner = None
+            await journal.close()
+            if services is not None:
+                await services.close()
+            await tools.close()
+            self.store.release(runner.lease)
+        return report(run)
+
+    def _services(self, run: Run, tools: Tools) -> RunServices | None:
+        """Return the run's services, when some task of it calls functions."""
+        if not any(node.task.type == "function" for node in run.graph.nodes):
+            return None
+        from autoglm.tasks.services import RunServices
+
+        function: Any = tools.task_type("function")
+        return RunServices(function.handlers(self.project.root), self.project.settings.config)
+
+    def _acquire(self, run_id: str) -> Lease:
+        store, owner, now = self.store, this_process(), self._clock()
+        held_by = store.get_run(run_id).owner
+        alive = is_alive(held_by) if held_by is not None and held_by != owner else None
+        return store.acquire(run_id, owner, now, LEASE_SECONDS, alive=alive)
+
+    def _secret_inputs(self, created: m.RunCreated, given: Mapping[str, Any]) -> dict[str, Secret]:
+        found: dict[str, Secret] = {}
+        missing: list[str] = []
+        for name in created.secret_inputs:
+            value = given.get(name, os.environ.get(INPUT_PREFIX + name.upper()))
+            if value is None:
+                missing.append(name)
+            else:
+                found[name] = Secret(value)
+        if missing:
+            names = ", ".join(f"`{name}`" for name in missing)
+            raise UsageError(
+                f"the secret input {names} is not in the journal, and must be given again",
+                code="secret-input-missing",
+                hint=f"add -i {missing[0]}=… or set {INPUT_PREFIX}{missing[0].upper()}",
+            )
+        return found
+
+
+class _SecretView(Mapping[str, Any]):
+    """``secrets`` as templates see it: every value that is read is noted for redaction."""
+
+    def __init__(self, project: Project, redactor: Redactor) -> None:
+        self._secrets = project.secrets
+        self._redactor = redactor
+
+    def __getitem__(self, name: str) -> Secret:
+        try:
+            value = self._secrets[name]
+        except TaskError as error:
+            raise ExpressionError(error.message, code=error.code, hint=error.hint) from None
+        self._redactor.add(value)
+        return value
+
+    def __iter__(self) -> Any:
+        return iter(self._secrets)
+
+    def __len__(self) -> int:
+        return len(self._secrets)
+
+
+def _definition(loaded: Loaded) -> bytes:
+    text = loaded.workflow.model_dump_json(by_alias=True, exclude_defaults=True).encode()
+    return msgspec.json.encode(Definition(msgspec.Raw(text), loaded.source))
+
+
+def _reads(graph: Graph, name: str) -> bool:
+    """Return whether any template of the workflow reads the root name."""
+    if graph.outputs is not None and name in graph.outputs.names:
+        return True
+    return any(name in template.names for node in graph.nodes for template in node_templates(node))
+

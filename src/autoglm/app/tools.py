@@ -1,0 +1,48 @@
+"""The objects that runs of one session share: task types and executors, each made when first needed, closed together."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from autoglm.app.plugins import find_plugin, load_executors, load_task_types
+from autoglm.executors.protocol import Executor
+from autoglm.tasks.protocol import TaskType
+
+
+class Tools:
+    """Task types and executors by name."""
+
+    def __init__(self, executor_limits: Mapping[str, int], handlers: Mapping[str, Callable[..., Any]]) -> None:
+        self._limits = executor_limits
+        self._handlers = handlers
+        self._task_types: dict[str, TaskType] = {}
+        self._executors: dict[str, Executor] = {}
+
+    def task_type(self, name: str) -> TaskType:
+        """Return the task type. Raises UsageError for one that is not installed or cannot be loaded."""
+        found = self._task_types.get(name)
+        if found is None:
+            factory = find_plugin(load_task_types(), name, "task type").load()
+            found = factory(extra=self._handlers) if name == "function" and self._handlers else factory()
+            self._task_types[name] = found
+        return found
+
+    def executor(self, name: str) -> Executor:
+        """Return the executor. Raises UsageError for one that is not installed or cannot be loaded."""
+        found = self._executors.get(name)
+        if found is None:
+            factory = find_plugin(load_executors(), name, "executor").load()
+            limit = self._limits.get(name)
+            takes_limit = limit is not None and "limit" in inspect.signature(factory).parameters
+            found = factory(limit=limit) if takes_limit else factory()
+            self._executors[name] = found
+        return found
+
+    async def close(self) -> None:
+        """Close everything that was made."""
+        for closable in (*self._task_types.values(), *self._executors.values()):
+            await closable.close()
+        self._task_types.clear()
+        self._executors.clear()
