@@ -8,7 +8,7 @@ from typing import Any
 from autoglm.base.diagnostics import did_you_mean
 from autoglm.spec.model import Path
 from autoglm.spec.tree import shorten
-from autoglm.spec.values import Values, describe, name_fault
+from autoglm.spec.values import MAX_NAME, Values, describe, name_fault
 
 TASK_LISTS = ("tasks", "task_graph")
 HEADER_FIELDS = (
@@ -161,17 +161,18 @@ def _read_name(values: Values, body: dict[str, Any], key: str, path: Path) -> st
             (*path, "decision_node"),
             hint="write one of them",
         )
-    return name if _check_name(values, name, (*path, key), key=False) else None
+    _check_name(values, name, (*path, key), key=False)
+    return name
 
 
-def _check_name(values: Values, name: str, path: Path, *, key: bool) -> bool:
-    if name.isidentifier() and len(name) <= 200:
-        return True
+def _check_name(values: Values, name: str, path: Path, *, key: bool) -> None:
+    """Report a bad name; the task is read all the same, or others would depend on nothing."""
+    if name.isidentifier() and len(name) <= MAX_NAME:
+        return
     fault = name_fault(name)
     if fault is not None:
         hint = "names have letters of any script, digits, `_`, `-` and spaces between them"
         values.error("bad-name", fault, path, key=key, hint=hint)
-    return fault is None
 
 
 def _read_mapping(values: Values, tasks: dict[str, Any], path: Path) -> list[Entry]:
@@ -180,8 +181,7 @@ def _read_mapping(values: Values, tasks: dict[str, Any], path: Path) -> list[Ent
     entries: list[Entry] = []
     for name, written in tasks.items():
         place = (*path, name)
-        if not _check_name(values, name, place, key=True):
-            continue
+        _check_name(values, name, place, key=True)
         body = {} if written is None else written
         if not isinstance(body, dict):
             values.error("wrong-kind", f"the task `{name}` must be a mapping, but it is {describe(body)}", place)

@@ -220,8 +220,8 @@ class _Composer:
 
     def _events(self) -> Iterator[Any]:
         documents = 0
-        event: Any
-        for event in yaml.parse(self.text, Loader=_LOADER):
+        events: Iterator[Any] = yaml.parse(self.text, Loader=_LOADER)
+        for event in events:
             if event.__class__ is DocumentStartEvent:
                 documents += 1
                 if documents > 1:
