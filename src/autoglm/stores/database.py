@@ -1,0 +1,319 @@
+"""The SQLite file itself: opened, checked and shared out; what goes wrong in it becomes a StoreError here.
+
+One connection writes, behind a lock, in transactions that begin IMMEDIATE (a deferred one that turns from reading to
+writing fails at once when another process wrote meanwhile, whatever the timeout). Any number of others read. Several
+processes may do the same with one file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import apsw
+
+from autoglm.base.errors import StoreError
+from autoglm.stores import rules
+
+APPLICATION_ID = 0x41474C4D
+"""``AGLM``: tells our file from other programs' SQLite files."""
+SCHEMA_VERSION = 1
+IDLE_READERS = 4
+SMALLEST_WAL, LARGEST_WAL = 240, 4000
+"""Pages after which the log is written back: a quarter of the file, within these."""
+PAGE = 4096
+
+
+@cache
+def queries() -> dict[str, str]:
+    """Return the statements of ``sqlite.sql`` by name."""
+    found = {}
+    text = files("autoglm.stores").joinpath("sqlite.sql").read_text(encoding="utf-8")
+    for part in text.split("-- name: ")[1:]:
+        name, _, statement = part.partition("\n")
+        found[name] = statement
+    return found
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn whatever apsw raises into a StoreError that says what to do."""
+    try:
+        yield
+    except (apsw.Error, UnicodeEncodeError, OverflowError) as error:
+        raise translate(error, path) from error
+
+
+def translate(error: Exception, path: Path) -> StoreError:
+    """Return the StoreError for what apsw raised."""
+    match error:
+        case UnicodeEncodeError() | OverflowError() | apsw.MismatchError() | apsw.ConstraintError():
+            return StoreError(
+                f"the store cannot keep or look up a value: {error}",
+                code="store-bad-value",
+                hint="texts must be Unicode without lone surrogates, numbers fit in 64 bits",
+            )
+        case apsw.TooBigError():
+            return StoreError("a value is larger than the store can keep (1 GB)", code="store-bad-value")
+        case apsw.BusyError() | apsw.LockedError():
+            return StoreError(
+                f"another process kept the store {path} locked for too long",
+                code="store-busy",
+                hint="try again; if it stays so, look which process holds the file (`fuser` names it)",
+            )
+        case apsw.NotADBError() | apsw.CorruptError() | apsw.FormatError():
+            return StoreError(
+                f"the store {path} is no database or is damaged",
+                code="store-damaged",
+                hint="restore a backup, or move the file away (with its -wal) to begin a new store",
+            )
+        case apsw.FullError():
+            return _disk_full(path)
+        case apsw.IOError() if _is_full(path):
+            return _disk_full(path)
+        case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
+            return _read_only(path)
+        case apsw.CantOpenError() if not os.access(path.parent, os.W_OK):
+            return _read_only(path)
+        case apsw.ConnectionClosedError():
+            return rules.closed()
+        case _:
+            return StoreError(
+                f"the store {path} failed: {error}",
+                code="store-failed",
+                hint="look at the disk and its messages; what was acknowledged is in the file",
+            )
+
+
+def _disk_full(path: Path) -> StoreError:
+    return StoreError(
+        f"the disk that holds the store {path} is full",
+        code="disk-full",
+        hint="make room (`autoglm prune` deletes old runs) and resume: everything acknowledged is kept",
+    )
+
+
+def _read_only(path: Path) -> StoreError:
+    return StoreError(
+        f"the store {path} cannot be written",
+        code="store-read-only",
+        hint=f"make {path.parent} writable, or keep the store elsewhere",
+    )
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free < 16 * PAGE
+    except OSError:
+        return False
+
+
+class Database:
+    """One store file: a writing connection and a few that read."""
+
+    def __init__(self, path: Path, *, synchronous: str, busy_timeout: float) -> None:
+        self.path = path
+        self.lock = threading.RLock()
+        self._timeout = int(busy_timeout * 1000)
+        self._closed = False
+        self._idle: list[apsw.Connection] = []
+        self._wal_pages = 0
+        self._make_folder()
+        with translated(path):
+            self._writer = self._connect()
+            try:
+                self._prepare(synchronous)
+            except BaseException:
+                self._writer.close()
+                raise
+
+    def _make_folder(self) -> None:
+        folder = self.path.parent
+        try:
+            if self.path.is_dir():
+                raise IsADirectoryError(21, "it is a folder")
+            if not folder.is_dir():
+                folder.mkdir(parents=True)
+                above = os.open(folder.parent, os.O_RDONLY)
+                try:
+                    os.fsync(above)  # a power cut must not lose the folder with the store in it
+                finally:
+                    os.close(above)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in {1, 13, 30}:  # EPERM, EACCES, EROFS
+                raise _read_only(self.path) from error
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise StoreError(
+                f"{str(self.path)!r} cannot be a store: {reason}",
+                code="store-path",
+                hint="give the path of a file, in a folder that can be made",
+            ) from error
+
+    def _connect(self) -> apsw.Connection:
+        db = apsw.Connection(str(self.path))
+        db.set_busy_timeout(self._timeout)
+        return db
+
+    # -------------------------------------------------------------------------------------------------- opening
+
+    def _prepare(self, synchronous: str) -> None:
+        db = self._writer
+        if not self._is_made(db):
+            db.pragma("auto_vacuum", "incremental")  # only an empty file takes it
+        self._use_wal(db)
+        db.pragma("synchronous", synchronous)
+        db.pragma("journal_size_limit", SMALLEST_WAL * PAGE)
+        with self.writing():
+            # Looked at again inside the transaction: two processes may have come to make it.
+            if not self._is_made(db):
+                db.execute(queries()["schema"])
+                db.pragma("application_id", APPLICATION_ID)
+                db.pragma("user_version", SCHEMA_VERSION)
+        db.execute(queries()["append-procedure"])
+        self.tune()
+
+    def _is_made(self, db: apsw.Connection) -> bool:
+        """Tell whether the file holds a store, False when it is empty. Raises StoreError when it is anything else."""
+        version = db.pragma("user_version")
+        if db.execute("SELECT count(*) FROM sqlite_schema").get == 0 and version == 0:
+            return False
+        if db.pragma("application_id") != APPLICATION_ID:
+            raise StoreError(
+                f"{self.path} is a database of another program",
+                code="store-foreign",
+                hint="give the store a file of its own",
+            )
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"the store {self.path} was written by a newer autoglm (schema {version}; this one knows "
+                f"{SCHEMA_VERSION})",
+                code="store-too-new",
+                hint="upgrade open-autoglm; nothing was changed",
+            )
+        return True
+
+    def _use_wal(self, db: apsw.Connection) -> None:
+        deadline = time.monotonic() + self._timeout / 1000
+        while True:
+            try:
+                mode = db.pragma("journal_mode", "wal")
+            except apsw.BusyError:
+                # SQLite does not wait here, where two processes make the file at once.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+                continue
+            if mode != "wal":
+                raise _read_only(self.path)
+            return
+
+    # -------------------------------------------------------------------------------------------------- working
+
+    @property
+    def writer(self) -> apsw.Connection:
+        """The writing connection; only for whoever holds the lock."""
+        if self._closed:
+            raise rules.closed()
+        return self._writer
+
+    @contextmanager
+    def writing(self) -> Iterator[apsw.Connection]:
+        """Hold the lock and a transaction: committed at the end, rolled back when anything is raised."""
+        with self.lock, translated(self.path):
+            db = self.writer
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                # Some errors have rolled back already, and what is not committed may not stay open.
+                if db.in_transaction:
+                    with suppress(apsw.Error):
+                        db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[apsw.Connection]:
+        """Lend a connection that sees what is committed; each statement its own snapshot, so that none is long."""
+        if self._closed:
+            raise rules.closed()
+        with translated(self.path):
+            try:
+                db = self._idle.pop()
+            except IndexError:
+                db = self._connect()
+                db.pragma("query_only", True)
+            try:
+                yield db
+            finally:
+                self._take_back(db)
+
+    def _take_back(self, db: apsw.Connection) -> None:
+        if self._closed or len(self._idle) >= IDLE_READERS:
+            db.close()
+        else:
+            self._idle.append(db)
+
+    def tune(self) -> None:
+        """Fit the size of the log to the file: a small store stays small, a large one is not written back too often."""
+        pages = min(LARGEST_WAL, max(SMALLEST_WAL, self.path.stat().st_size // PAGE // 4))
+        if pages != self._wal_pages:
+            self._wal_pages = pages
+            self.writer.wal_autocheckpoint(pages)
+
+    def shrink(self) -> None:
+        """Give the pages that deleted rows left back to the file system, a bounded part at a time."""
+        with translated(self.path):
+            while True:
+                with self.lock:
+                    db = self.writer
+                    before = db.pragma("freelist_count")
+                    for _ in db.execute("PRAGMA incremental_vacuum(1000)"):
+                        pass
+                    if not 0 < db.pragma("freelist_count") < before:
+                        break
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Write the whole log back and empty it, unless somebody is reading from it just now."""
+        with self.lock, translated(self.path):
+            db = self.writer
+            db.set_busy_timeout(0)
+            try:
+                db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            except (apsw.BusyError, apsw.LockedError):
+                pass
+            finally:
+                db.set_busy_timeout(self._timeout)
+
+    def backup(self, target: Path) -> None:
+        """Copy the file as of now to ``target``, in one step so that nobody's writing makes it begin again."""
+        with self.reading() as source:
+            copy = apsw.Connection(str(target))
+            try:
+                with copy.backup("main", source, "main") as progress:
+                    while not progress.done:
+                        progress.step(-1)
+            finally:
+                copy.close()
+
+    def close(self) -> None:
+        """Write the log back and close every connection. Idempotent."""
+        with self.lock:
+            if self._closed:
+                return
+            try:
+                with suppress(StoreError):  # a full disk, say: the log stays beside the file and is read next time
+                    self.checkpoint()
+            finally:
+                self._closed = True
+                while self._idle:
+                    self._idle.pop().close()
+                self._writer.close()
