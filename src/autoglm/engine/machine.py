@@ -44,7 +44,7 @@ class Run(RunState):
 
     def __init__(self, graph: Graph, load: LoadBlob, secrets: Mapping[str, Any] | None = None) -> None:
         RunState.__init__(self, graph, load)
-        self.world = World({}, self.result_of, self.output_of, lambda owner: loops.items(self, owner))
+        self.world = World({"inputs": {}, "vars": {}}, self.result_of, self.output_of, lambda owner: loops.items(self, owner))
         self._secrets = secrets if secrets is not None else {}
         self._secret_inputs: Mapping[str, Any] = {}
         self._now = 0.0
@@ -70,7 +70,7 @@ class Run(RunState):
         if created is None:
             return
         workflow = self.graph.workflow
-        self.world.values = {
+        self.world.values |= {
             "inputs": {**created.inputs, **self._secret_inputs},
             "vars": workflow.vars,
             "config": created.config,

@@ -102,7 +102,7 @@ class World:
     __slots__ = ("items", "output", "result", "values")
 
     def __init__(
-        self, values: Mapping[str, Any], result: Decode, output: Decode, items: Callable[[Instance], Any]
+        self, values: dict[str, Any], result: Decode, output: Decode, items: Callable[[Instance], Any]
     ) -> None:
         self.values = values
         """``inputs``, ``vars``, ``config``, ``env``, ``secrets``, ``run``."""

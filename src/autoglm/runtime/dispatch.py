@@ -65,11 +65,6 @@ class Dispatcher:
         self._sources: dict[str, Source] = {}
         self._late: set[asyncio.Task[None]] = set()
         self._is_quiet = False
-        created = run.created
-        self._run_id = created.run_id if created is not None else ""
-        self._offline = created is not None and created.offline
-        self._config: Mapping[str, Any] = run.world.values["config"]
-        self._inputs: Mapping[str, Any] = run.world.values["inputs"]
         self._state = KeyedState(run.keyed, self._post_from_anywhere)
         self._types = [tools.task_type(node.task.type) if _is_work(node) else None for node in run.graph.nodes]
         self._executors = [tools.executor(node.executor) if _is_work(node) else None for node in run.graph.nodes]
@@ -139,6 +134,8 @@ class Dispatcher:
 
     def _prepare(self, command: m.StartAttempt) -> Attempt:
         run, tools = self._run, self._tools
+        created = run.created
+        assert created is not None
         node = run.graph.nodes[command.node]
         instance = run.instance(command.task)
         executor = self._executors[command.node]
@@ -158,10 +155,10 @@ class Dispatcher:
 
         context = TaskContext(
             task_id=command.task,
-            run_id=self._run_id,
+            run_id=created.run_id,
             attempt=command.attempt,
             input_data=arguments,
-            config=self._config,
+            config=created.config,
             dependencies=tools.services,
             log=log,
             state=self._state,
@@ -179,11 +176,11 @@ class Dispatcher:
             log=log,
             executor=node.executor,
             upstream=run.upstream_of(instance),
-            inputs=self._inputs,
+            inputs=run.world.values["inputs"],
             item=run.item_of(instance),
             item_name=node.loop.item_name if node.loop is not None else None,
             services=tools.services,
-            offline=self._offline,
+            offline=created.offline,
             models=tools.models,
             project_models=tools.project_models,
         )

@@ -108,8 +108,8 @@ class Runner:
                     keeper.cancel()
                     self._dispatcher.abandon_all()
                     self._stop_timers()
-        except* (StoreError, EngineError) as errors:
-            raise errors.exceptions[0] from None
+        except* Exception as errors:
+            raise errors.exceptions[0] from None  # one is enough to tell: the others are what it brought down
         await self._flush_last()
         return self.run.status
 

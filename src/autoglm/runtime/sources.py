@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import datetime
 import decimal
+import importlib.util
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final, Generic, Protocol, TypeVar
 
@@ -324,18 +325,10 @@ class _ParquetSource:
     """Rows of a Parquet file as mappings. Dates become ISO 8601 text, decimals text."""
 
     def __init__(self, path: Path, name: str) -> None:
-        try:
-            import pyarrow  # type: ignore[import-not-found,unused-ignore]
-            import pyarrow.parquet  # type: ignore[import-not-found,unused-ignore]
-        except ImportError:
-            raise _error(
-                "source-needs-extra",
-                f"reading {name} needs a package that is not installed",
-                "pip install 'open-autoglm[parquet]'",
-            ) from None
+        if importlib.util.find_spec("pyarrow") is None:
+            raise _needs_pyarrow(name)
         self.path = path
         self.name = name
-        self._arrow: Any = pyarrow
         self._file: Any = None
         self._group = -1
         self._rows: Any = None
@@ -344,7 +337,12 @@ class _ParquetSource:
 
     def read(self, first: int, count: int) -> tuple[list[Any], bool]:
         try:
-            total = self._open()
+            import pyarrow  # type: ignore[import-not-found,unused-ignore]
+            import pyarrow.parquet  # type: ignore[import-not-found,unused-ignore]  # slow, so not before it is needed
+        except ImportError:
+            raise _needs_pyarrow(self.name) from None
+        try:
+            total = self._open(pyarrow.parquet.ParquetFile)
             if first > total:
                 raise _shrunk(self.name, total, first)
             items: list[Any] = []
@@ -353,7 +351,7 @@ class _ParquetSource:
                 rows = self._rows.slice(first - begin, count - len(items)).to_pylist()
                 items += [self._json(row) for row in rows]
                 first += len(rows)
-        except (self._arrow.ArrowException, OSError) as error:
+        except (pyarrow.ArrowException, OSError) as error:
             self.close()
             raise _error("source-invalid", f"{self.name} cannot be read as Parquet: {error}") from None
         return items, first >= total
@@ -363,9 +361,10 @@ class _ParquetSource:
             self._file.close()
         self._file, self._rows, self._group = None, None, -1
 
-    def _open(self) -> int:
+    def _open(self, parquet_file: Callable[[str], Any]) -> int:
+        """Open the file if need be; return how many rows it has."""
         if self._file is None:
-            self._file = self._arrow.parquet.ParquetFile(os.fspath(self.path))
+            self._file = parquet_file(os.fspath(self.path))
             end, self._ends = 0, []
             for group in range(self._file.metadata.num_row_groups):
                 end += self._file.metadata.row_group(group).num_rows
@@ -392,6 +391,11 @@ class _ParquetSource:
             return jsonvalue.plain(value)
         except jsonvalue.NotJson as error:
             raise _error("source-invalid", f"{self.name}: {error}", error.hint) from None
+
+
+def _needs_pyarrow(name: str) -> TaskError:
+    message = f"reading {name} needs a package that is not installed"
+    return _error("source-needs-extra", message, "pip install 'open-autoglm[parquet]'")
 
 
 def _error(code: str, message: str, hint: str | None = None) -> TaskError:
