@@ -1,0 +1,305 @@
+"""Checks against the installation: task types and their options, handlers, models, executors, pools, files, schemas."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from autoglm.base.diagnostics import did_you_mean
+from autoglm.base.jsonvalue import NotJson, canonical
+from autoglm.spec.catalog import Catalog, FunctionInfo, OptionInfo, TaskTypeInfo
+from autoglm.spec.faults import kind_of, suggest
+from autoglm.spec.model import Path, Task, Workflow
+from autoglm.spec.names import alias, loop_names
+from autoglm.spec.report import Report
+from autoglm.spec.schemas import has_field
+from autoglm.spec.scopes import ScopeInfo, TaskInfo
+
+_STRUCTURAL: Final = frozenset({"group", "decision"})
+"""Types that the engine knows itself."""
+_CONTEXT: Final = frozenset({"ctx", "context"})
+_SCRIPT: Final = re.compile(r"[\w./-]+\.(?:py|sh|bash|js|ts|rb|pl|r|R)|\.{0,2}/?[\w.-]+(?:/[\w.-]+)+")
+_EASY_KEYWORDS: Final = frozenset({"type", "description", "title", "default", "examples", "enum", "$comment"})
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list, tuple),
+    "object": (dict,),
+    "null": (type(None),),
+}
+
+
+def check_types(workflow: Workflow, scopes: Iterable[ScopeInfo], catalog: Catalog, report: Report) -> None:
+    """Check every task against what is installed, and the workflow's models."""
+    checker = _Checker(workflow, catalog, report)
+    for scope in scopes:
+        for info in scope.tasks:
+            checker.task(info)
+    for name, spec in workflow.models.items():
+        if spec.api_key is not None and not _holds_template(spec.api_key):
+            checker.literal_key(("models", name, "api_key"), None, f"the key of the model `{name}`")
+
+
+class _Checker:
+    def __init__(self, workflow: Workflow, catalog: Catalog, report: Report) -> None:
+        self.workflow = workflow
+        self.catalog = catalog
+        self.report = report
+        self.schemas: dict[bytes, tuple[Path, str] | None] = {}
+        """Checked schemas by their canonical text: where and what is wrong with them."""
+        self.validators: dict[tuple[str, str], Any] = {}
+
+    def task(self, info: TaskInfo) -> None:
+        """Check one task."""
+        task = info.task
+        kind = self._type(task)
+        if kind is not None:
+            self._options(task, kind)
+            self._executor(task, kind)
+            if task.type == "function":
+                self._function(info)
+            elif task.type == "script":
+                self._script(task)
+        for name in task.pool:
+            if name not in self.workflow.pools:
+                hint = suggest(name, self.workflow.pools, what="the pools are") or "declare it under `pools`"
+                self._say(task, ("pool",), "unknown-pool", f"there is no pool `{name}`", hint, name)
+        if task.type == "group" and task.retry is not None:
+            hint = "give the tasks in it a `retry`"
+            self._say(task, ("retry",), "retry-on-group", f"the group `{task.name}` cannot be retried as a whole", hint)
+        if task.output_schema is not None:
+            self._schema(task, task.output_schema)
+        loop = task.loop
+        if loop is not None and isinstance(loop.over, str) and not _holds_template(loop.over):
+            hint = f"write `{{{{ {loop.over} }}}}` for what it names, or a list"
+            message = f"the loop of `{task.name}` is over a text, which is no list"
+            self._say(task, ("loop", "over"), "loop-over-text", message, hint)
+        if loop is not None and loop.file is not None:
+            self._file(task, ("loop", "file"), loop.file.partition("#")[0])
+
+    def _say(
+        self,
+        task: Task,
+        path: Path,
+        code: str,
+        message: str,
+        hint: str | None = None,
+        word: str | None = None,
+        *,
+        warning: bool = False,
+    ) -> None:
+        self.report.task(task, path, code, message, hint=hint, word=word, warning=warning)
+
+    # -------------------------------------------------------------------------------------------------- the type
+
+    def _type(self, task: Task) -> TaskTypeInfo | None:
+        kind = self.catalog.task_types.get(task.type)
+        if kind is None and task.type not in _STRUCTURAL:
+            types = [*self.catalog.task_types, *_STRUCTURAL]
+            hint = suggest(task.type, types, what="the types are")
+            self._say(task, ("type",), "unknown-type", f"there is no task type `{task.type}`", hint, task.type)
+        return kind
+
+    def _executor(self, task: Task, kind: TaskTypeInfo) -> None:
+        name = task.executor
+        if name is None:
+            return
+        if name not in self.catalog.executors:
+            hint = suggest(name, self.catalog.executors, what="the executors are")
+            self._say(task, ("executor",), "unknown-executor", f"there is no executor `{name}`", hint, name)
+        elif name not in kind.executors:
+            message = f"a task of type `{task.type}` cannot run in the executor `{name}`"
+            hint = "it runs in: " + ", ".join(kind.executors)
+            self._say(task, ("executor",), "wrong-executor", message, hint, name)
+
+    def _options(self, task: Task, kind: TaskTypeInfo) -> None:
+        for name, option in kind.options.items():
+            if name not in task.options:
+                if option.required:
+                    message = f"`{task.name}` has no `{name}`, which a task of type `{task.type}` needs"
+                    self._say(task, (), "missing-option", message, f"write `{name}: …`")
+            elif not _holds_template(task.options[name]):
+                self._option(task, option, task.options[name])
+            elif not option.templated:
+                message = f"`{name}` must be known before anything runs, so it cannot hold a template"
+                self._say(task, ("options", name), "template-not-allowed", message, "write the value itself")
+        if kind.options:
+            for name in task.options:
+                if name not in kind.options:
+                    message = f"a task of type `{task.type}` has no option `{name}`"
+                    hint = suggest(name, kind.options, what="its options are")
+                    self._say(task, ("options", name), "unknown-option", message, hint, name)
+        if isinstance(task.options.get("api_key"), str) and not _holds_template(task.options["api_key"]):
+            self.literal_key(("options", "api_key"), task, f"the key of `{task.name}`")
+        if "model" in kind.options:
+            self._model(task)
+
+    def literal_key(self, path: Path, task: Task | None, what: str) -> None:
+        """Report a key that stands in the file itself."""
+        message = f"{what} stands in the file, where everybody who reads the file can read it"
+        hint = "write `{{ secrets.NAME }}` and give NAME in the environment or in `.env`"
+        if task is None:
+            self.report.workflow(path, "literal-secret", message, hint=hint)
+        else:
+            self._say(task, path, "literal-secret", message, hint)
+
+    def _model(self, task: Task) -> None:
+        name = task.options.get("model")
+        if not isinstance(name, str) or "/" in name or _holds_template(name) or "base_url" in task.options:
+            return
+        known = {**self.catalog.models, **self.workflow.models}
+        if name not in known:
+            hint = suggest(name, known, what="the models are") or "declare it under `models`"
+            self._say(task, ("options", "model"), "unknown-model", f"there is no model `{name}`", hint, name)
+
+    # -------------------------------------------------------------------------------------------------- functions
+
+    def _function(self, info: TaskInfo) -> None:
+        task = info.task
+        handler = task.options.get("handler", task.name)
+        if not isinstance(handler, str) or _holds_template(handler):
+            return
+        function = self.catalog.functions.get(handler)
+        if function is not None:
+            self._parameters(info, function)
+        elif ":" not in handler:
+            path: Path = ("options", "handler") if "handler" in task.options else ()
+            close = did_you_mean(handler, self.catalog.functions)
+            hint = f"did you mean `{close}`?" if close else f"define `def {alias(handler)}(…)` in a file of `tasks/`"
+            self._say(task, path, "unknown-function", f"there is no function `{handler}`", hint, handler)
+
+    def _parameters(self, info: TaskInfo, function: FunctionInfo) -> None:
+        task = info.task
+        takes_more = function.accepts_any or not _CONTEXT.isdisjoint(function.parameters)
+        for name in task.arguments:
+            if name not in function.parameters and not takes_more:
+                hint = suggest(name, function.parameters, what="it takes") or "it takes none"
+                message = f"`{function.name}` ({function.origin}) has no parameter `{name}`"
+                self._say(task, ("arguments", name), "unknown-parameter", message, hint, name)
+        missing = [name for name in function.required if not self._is_filled(info, name)]
+        if missing and len(info.upstreams) == 1 and len(missing) == 1:
+            return  # a lone parameter without a value gets the single upstream's result
+        for name in missing:
+            message = f"`{function.name}` ({function.origin}) needs `{name}`, and nothing gives it"
+            self._say(
+                task, (), "missing-parameter", message, f"write `with: {{{name}: …}}`, or declare an input `{name}`"
+            )
+
+    def _is_filled(self, info: TaskInfo, name: str) -> bool:
+        """Tell whether something fills the parameter, or may do so when the upstreams' results are known."""
+        task = info.task
+        if name in task.arguments or name in self.workflow.inputs or name in loop_names(task) | info.scope.loops:
+            return True
+        for index in info.upstreams:
+            upstream = info.scope.tasks[index]
+            if name in (upstream.task.name, alias(upstream.task.name)):
+                return True
+            if has_field(upstream.result_schema(), name) is not False:
+                return True
+        return False
+
+    # ------------------------------------------------------------------------------------------ files and schemas
+
+    def _script(self, task: Task) -> None:
+        script = task.options.get("script")
+        if isinstance(script, str) and _SCRIPT.fullmatch(script) and not script.startswith("/"):
+            self._file(task, ("options", "script"), script, code="missing-script", what="script")
+
+    def _file(self, task: Task, path: Path, name: str, code: str = "missing-file", what: str = "file") -> None:
+        files = self.catalog.files
+        if files is None or _holds_template(name) or name.startswith("/"):
+            return
+        clean = "/".join(part for part in name.split("/") if part not in ("", "."))
+        if clean in files or ".." in clean.split("/"):
+            return
+        # A script is needed as it stands; a file of items may still be written by a task before.
+        close = did_you_mean(clean, files)
+        hint = f"did you mean `{close}`?" if close else "its path is relative to the project's root"
+        message = f"the {what} `{name}` does not exist"
+        self._say(task, path, code, message, hint, name, warning=code == "missing-file")
+
+    def _schema(self, task: Task, schema: dict[str, Any]) -> None:
+        try:
+            key = canonical(schema)
+        except NotJson as error:
+            self._say(task, ("output_schema",), "invalid-schema", str(error), error.hint)
+            return
+        if key not in self.schemas:
+            self.schemas[key] = _schema_fault(schema)
+        fault = self.schemas[key]
+        if fault is not None:
+            path, message = fault
+            self._say(task, ("output_schema", *path), "invalid-schema", f"this is no JSON Schema: {message}")
+
+    def _option(self, task: Task, option: OptionInfo, value: Any) -> None:
+        fault = _type_fault(option.schema, value)
+        path: Path = ()
+        if fault is None and not option.schema.keys() <= _EASY_KEYWORDS:
+            key = (task.type, option.name)
+            if key not in self.validators:
+                import jsonschema
+
+                self.validators[key] = jsonschema.Draft202012Validator(option.schema)
+            import jsonschema.exceptions
+
+            error = jsonschema.exceptions.best_match(self.validators[key].iter_errors(value))
+            if error is not None:
+                path, fault = tuple(error.absolute_path), _shortened(error.message)
+        if fault is not None:
+            message = f"`{option.name}` of `{task.name}`: {fault}"
+            self._say(task, ("options", option.name, *path), "invalid-option", message, _expected(option.schema))
+
+
+def _type_fault(schema: Mapping[str, Any], value: Any) -> str | None:
+    """Check what nearly every option's schema says, ``type`` and ``enum``, without the library for the rest."""
+    types = schema.get("type")
+    if types is not None:
+        names = [types] if isinstance(types, str) else list(types)
+        if not any(_is_of(value, name) for name in names):
+            return f"{kind_of(value)} stands where {' or '.join(names)} is expected"
+    allowed = schema.get("enum")
+    if isinstance(allowed, list | tuple) and value not in allowed:
+        close = did_you_mean(str(value), map(str, allowed))
+        return f"{value!r} is none of {', '.join(map(str, allowed))}" + (f"; did you mean `{close}`?" if close else "")
+    return None
+
+
+def _is_of(value: Any, name: str) -> bool:
+    if isinstance(value, bool):
+        return name == "boolean"
+    if name == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _TYPES.get(name, (object,)))
+
+
+def _expected(schema: Mapping[str, Any]) -> str | None:
+    description = schema.get("description")
+    return str(description) if description else None
+
+
+def _schema_fault(schema: dict[str, Any]) -> tuple[Path, str] | None:
+    import jsonschema
+
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        return tuple(error.absolute_path), _shortened(error.message)
+    except RecursionError:
+        return (), "it nests too deeply"
+    return None
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= 200 else message[:199] + "…"
+
+
+def _holds_template(value: Any) -> bool:
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    if isinstance(value, dict):
+        return any(map(_holds_template, value.values()))
+    return isinstance(value, list | tuple) and any(map(_holds_template, value))

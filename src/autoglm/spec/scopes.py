@@ -1,0 +1,186 @@
+"""The scopes of a workflow and what depends on what in them, before anything is known to be right.
+
+A scope is the root or the body of a group. Names that do not resolve are kept aside for the checks to report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoglm.spec.model import Outcome, Path, Task, Workflow
+from autoglm.spec.names import Fault, Reading, alias, loop_names, read_templates
+from autoglm.spec.schemas import has_field
+
+
+@dataclass(slots=True)
+class Upstream:
+    """An edge: why the task depends on that upstream."""
+
+    path: Path
+    """The field that says so."""
+    accepts: frozenset[Outcome] | None = None
+    is_data: bool = False
+    is_branch: bool = False
+
+
+@dataclass(slots=True)
+class TaskInfo:
+    """A task, its compiled templates, and its edges by index of the upstream in the scope."""
+
+    task: Task
+    index: int
+    scope: ScopeInfo = field(repr=False)
+    readings: list[Reading] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    upstreams: dict[int, Upstream] = field(default_factory=dict)
+    outer_reads: dict[str, Path] = field(default_factory=dict)
+    """Tasks read by templates, here or within this group, that lie outside of this scope, or nowhere."""
+    unknown: dict[str, Path] = field(default_factory=dict)
+    """Names in ``depends_on`` that the scope does not have."""
+    targets: dict[str, tuple[Path, int | None]] = field(default_factory=dict)
+    """A decision's actions: where the first stands, and which task it is."""
+    body: ScopeInfo | None = None
+
+    @property
+    def single_upstream(self) -> TaskInfo | None:
+        """The one task whose result's fields are names here."""
+        if len(self.upstreams) != 1:
+            return None
+        return self.scope.tasks[next(iter(self.upstreams))]
+
+    def result_schema(self) -> Any:
+        """Return the JSON Schema of ``tasks.NAME.result``; True when it may be anything."""
+        task = self.task
+        if task.output_schema is None or task.result is not None or task.tasks:
+            return True
+        if task.loop is None:
+            return task.output_schema
+        return True if task.loop.collect is not None else {"type": "array", "items": task.output_schema}
+
+    def needs_input(self, name: str) -> bool | None:
+        """Tell whether a free name must be an input (True), may be one (False), or is the upstream's field (None)."""
+        upstream = self.single_upstream
+        if upstream is None:
+            return True
+        schema = upstream.result_schema()
+        known = has_field(schema, name)
+        return False if known is None else None if known else True
+
+
+@dataclass(slots=True)
+class ScopeInfo:
+    """The tasks of one scope."""
+
+    owner: TaskInfo | None
+    loops: frozenset[str]
+    """Names that the loops around the scope bind."""
+    tasks: list[TaskInfo] = field(default_factory=list)
+    names: Mapping[str, int] = field(default_factory=dict)
+
+    def find(self, name: str) -> TaskInfo | None:
+        """Return the task that ``tasks.NAME`` means here: in this scope, else in the nearest around it."""
+        scope: ScopeInfo | None = self
+        while scope is not None:
+            index = scope.names.get(name)
+            if index is not None:
+                return scope.tasks[index]
+            scope = scope.owner.scope if scope.owner is not None else None
+        return None
+
+    def visible(self) -> list[str]:
+        """Return the names of every task that templates here may read."""
+        scope: ScopeInfo | None = self
+        found: list[str] = []
+        while scope is not None:
+            found += [info.task.name for info in scope.tasks]
+            scope = scope.owner.scope if scope.owner is not None else None
+        return found
+
+
+def read_scopes(workflow: Workflow) -> ScopeInfo:
+    """Return the root scope of ``workflow`` with everything in it."""
+    return _scope(workflow.tasks, None, frozenset())
+
+
+def walk_scopes(scope: ScopeInfo) -> Iterator[ScopeInfo]:
+    """Yield ``scope`` and every scope within it, outermost first."""
+    stack = [scope]
+    while stack:
+        at = stack.pop()
+        yield at
+        stack += [info.body for info in reversed(at.tasks) if info.body is not None]
+
+
+def _scope(tasks: tuple[Task, ...], owner: TaskInfo | None, loops: frozenset[str]) -> ScopeInfo:
+    names: dict[str, int] = {}
+    for index, task in enumerate(tasks):
+        names.setdefault(alias(task.name), index)
+    for index, task in reversed(list(enumerate(tasks))):
+        names[task.name] = index
+    scope = ScopeInfo(owner, loops, [], names)
+    for index, task in enumerate(tasks):
+        info = TaskInfo(task, index, scope)
+        info.readings, info.faults = read_templates(task)
+        scope.tasks.append(info)
+        if task.tasks:
+            info.body = _scope(task.tasks, info, loops | loop_names(task))
+    for info in scope.tasks:
+        _add_control(info)
+        _add_data(info)
+    for info in scope.tasks:
+        if info.task.type == "decision":
+            _add_branches(info)
+    return scope
+
+
+def _add_control(info: TaskInfo) -> None:
+    names = info.scope.names
+    for name, accepted in info.task.depends_on.items():
+        index = names.get(name, names.get(alias(name)))
+        if index is None:
+            info.unknown[name] = ("depends_on", name)
+        else:
+            accepts = frozenset(accepted) if accepted is not None else None
+            info.upstreams[index] = Upstream(("depends_on", name), accepts)
+
+
+def _add_data(info: TaskInfo) -> None:
+    reads: dict[str, Path] = {}
+    for reading in info.readings:
+        for chain in reading.template.paths:
+            if chain[0] == "tasks" and len(chain) > 1:
+                reads.setdefault(chain[1], reading.path)
+    if info.body is not None:
+        for number, child in enumerate(info.body.tasks):
+            for name, path in child.outer_reads.items():
+                reads.setdefault(name, ("tasks", number, *path))
+    for name, path in reads.items():
+        index = info.scope.names.get(name)
+        if index is None:
+            info.outer_reads[name] = path
+        elif index != info.index:
+            info.upstreams.setdefault(index, Upstream(path, is_data=True))
+
+
+def _add_branches(info: TaskInfo) -> None:
+    names = info.scope.names
+    for action, path in decision_actions(info.task):
+        index = names.get(action)
+        info.targets.setdefault(action, (path, index))
+        if index is not None and index != info.index:
+            edge = info.scope.tasks[index].upstreams.setdefault(info.index, Upstream(path))
+            edge.is_branch = True
+
+
+def decision_actions(task: Task) -> Iterator[tuple[str, Path]]:
+    """Yield the targets that a decision may choose, and where they stand."""
+    conditions = task.options.get("conditions")
+    for number, condition in enumerate(conditions if isinstance(conditions, list | tuple) else ()):
+        action = condition.get("action") if isinstance(condition, dict) else None
+        if isinstance(action, str):
+            yield action, ("options", "conditions", number, "action")
+    default = task.options.get("default")
+    if isinstance(default, str):
+        yield default, ("options", "default")

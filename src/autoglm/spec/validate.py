@@ -1,0 +1,33 @@
+"""Everything that can be known to be wrong before anything runs, found in one pass.
+
+The checks stand by subject: what depends on what (:mod:`autoglm.spec.checks_graph`), what the names in templates mean
+(:mod:`autoglm.spec.checks_names`), and what the types, handlers and limits of the installation allow
+(:mod:`autoglm.spec.checks_types`). None of them runs the author's code.
+"""
+
+from __future__ import annotations
+
+from autoglm.base.diagnostics import Diagnostic, sort_diagnostics
+from autoglm.spec.catalog import Catalog
+from autoglm.spec.checks_graph import check_graph
+from autoglm.spec.checks_names import check_names, check_unused_inputs
+from autoglm.spec.checks_types import check_types
+from autoglm.spec.document import Document, gc_paused
+from autoglm.spec.model import Workflow
+from autoglm.spec.report import Report
+from autoglm.spec.scopes import read_scopes, walk_scopes
+
+
+def validate(workflow: Workflow, catalog: Catalog, document: Document | None = None) -> list[Diagnostic]:
+    """Return every error and warning of ``workflow``, sorted by place.
+
+    Without a document the diagnostics have no place. When none :attr:`~Diagnostic.is_error`, the workflow compiles.
+    """
+    report = Report(document)
+    with gc_paused():
+        scopes = list(walk_scopes(read_scopes(workflow)))
+        check_graph(scopes, catalog, report)
+        check_names(workflow, scopes, catalog, report)
+        check_types(workflow, scopes, catalog, report)
+        check_unused_inputs(workflow, scopes, catalog, report)
+    return sort_diagnostics(report.found)
