@@ -29,8 +29,10 @@ class _Verdict:
     code: str
     says: str
     retryable: bool
-    classes: tuple[str, ...]
+    status: int
+    """The status it stands for, where the server's own one lies."""
     hint: str
+    classes: tuple[str, ...] = ()
 
 
 _VERDICTS: Mapping[Meaning, _Verdict] = {
@@ -38,63 +40,65 @@ _VERDICTS: Mapping[Meaning, _Verdict] = {
         "model-rate-limited",
         "has had too many calls",
         True,
-        ("http_429", "rate_limited"),
+        429,
         "lower `max_parallel` of the loop or the model, or let `retry` wait longer",
+        ("rate_limited",),
     ),
     Meaning.OVERLOADED: _Verdict(
         "model-overloaded",
         "is overloaded",
         True,
-        ("overloaded",),
+        429,
         "let `retry` wait longer, or use another model",
+        ("overloaded",),
     ),
     Meaning.NO_CREDIT: _Verdict(
         "model-no-credit",
         "refuses for want of credit",
         False,
-        ("http_402", "http_4xx"),
+        402,
         "top up the account or raise its limit; waiting does not help",
     ),
     Meaning.UNAUTHORIZED: _Verdict(
         "model-unauthorized",
         "refuses the key",
         False,
-        ("http_4xx",),
+        401,
         "check the key and what it may use",
     ),
     Meaning.NOT_FOUND: _Verdict(
         "model-not-found",
         "does not know the model or the address",
         False,
-        ("http_404", "http_4xx"),
+        404,
         "check the model's name, and that the base address ends where `chat/completions` begins (often `/v1`)",
     ),
     Meaning.PROMPT_TOO_LONG: _Verdict(
         "prompt-too-long",
         "finds the prompt longer than the model's context",
         False,
-        ("http_400", "http_4xx"),
+        400,
         "shorten or split the prompt, or use a model with a longer context",
     ),
     Meaning.CONTENT_REFUSED: _Verdict(
         "answer-refused",
         "refuses the content",
         False,
-        ("http_400", "http_4xx"),
+        400,
         "reword the prompt, or use another model",
     ),
     Meaning.REJECTED: _Verdict(
         "model-request-rejected",
         "rejects the request",
         False,
-        ("http_4xx",),
+        400,
         "check the task's parameters; the server's own words are in the message",
     ),
     Meaning.SERVER_ERROR: _Verdict(
         "model-server-error",
         "failed",
         True,
-        ("http_5xx",),
+        500,
         "a retry often helps: give the task `retry: {max_attempts: 4, delay: 2s}`",
     ),
 }
@@ -140,14 +144,16 @@ def refusal(
 
 
 def _classes(verdict: _Verdict, status: int, told: Meaning | None) -> tuple[str, ...]:
-    """Return what ``retry.on`` may call it. Where the body knows better than the status, the status is left out."""
-    if status < 400 or (told and not verdict.retryable):
-        by_status: tuple[str, ...] = ()
-    else:
-        by_status = (f"http_{status}", f"http_{status // 100}xx")
-    # An overload that only the body tells of comes as a 429 in the documentation, and as anything in life.
-    by_code = ("http_429",) if told is Meaning.OVERLOADED else ()
-    return tuple(dict.fromkeys((*by_status, *verdict.classes, *by_code)))
+    """Return what ``retry.on`` may call it: by the status the body's code stands for, then by the status it came with.
+
+    The latter is left out where the code says that a retry is in vain: ``on: [http_429]`` must not match an account
+    without credit.
+    """
+    statuses = [verdict.status] if told else []
+    if status >= 400 and (verdict.retryable or not told):
+        statuses.append(status)
+    names = [name for each in statuses for name in (f"http_{each}", f"http_{each // 100}xx")]
+    return tuple(dict.fromkeys((*names, *verdict.classes)))
 
 
 def _meaning_of(status: int) -> Meaning:

@@ -16,6 +16,8 @@ _DEEP = 5
 _DEEPEST = 60
 _MOST_ITEMS = 2_000
 _LONGEST = 100_000
+_MOST_VALUES = 20_000
+"""Values within one another: a rehearsal is no load test."""
 _MOST_REPEATS = 3
 """How often an open-ended part of a pattern is repeated beyond its minimum."""
 
@@ -54,6 +56,7 @@ class Sampler:
         self._topics = topics
         self._chance = chance
         self._said: Counter[str] = Counter()
+        self._left = _MOST_VALUES
 
     def sample(self) -> Any:
         """Return a value. Raises :class:`CannotSample`."""
@@ -64,8 +67,11 @@ class Sampler:
             raise CannotSample(f"{type(error).__name__}: {error}") from error
 
     def _value(self, schema: Any, name: str, depth: int) -> Any:
-        if depth > _DEEPEST:
-            raise CannotSample("it nests without end")
+        self._left -= 1
+        if depth > _DEEPEST or self._left < 0:
+            raise CannotSample(
+                "it nests without end" if depth > _DEEPEST else f"it asks for over {_MOST_VALUES} values"
+            )
         if not isinstance(schema, Mapping):
             if schema is False:
                 raise CannotSample(f"`{name}` allows no value")
@@ -297,47 +303,54 @@ def matching(pattern: str, chance: random.Random) -> str:
         parsed = re._parser.parse(pattern)  # type: ignore[attr-defined]  # the library's own reading of patterns
     except (re.error, RecursionError, OverflowError) as error:
         raise CannotSample(f"its pattern {pattern!r} cannot be read: {error}") from error
-    text = _pattern_text(parsed, chance, {})
-    if len(text) > _LONGEST or not re.search(pattern, text):
+    text = _Pattern(chance).text(parsed)
+    if not re.search(pattern, text):
         raise CannotSample(f"no text was found for its pattern {pattern!r}")
     return text
 
 
-def _pattern_text(parsed: Any, chance: random.Random, groups: dict[int, str]) -> str:
-    return "".join(_piece(str(kind).lower(), argument, chance, groups) for kind, argument in parsed)
+class _Pattern:
+    """Makes a text from a parsed pattern, piece by piece."""
 
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._groups: dict[int, str] = {}
+        self._left = _LONGEST
 
-def _piece(kind: str, argument: Any, chance: random.Random, groups: dict[int, str]) -> str:
-    match kind:
-        case "literal":
-            return chr(argument)
-        case "not_literal":
-            return "a" if argument != ord("a") else "b"
-        case "any":
-            return chance.choice("abcdefghij")
-        case "in":
-            return _one_of(argument, chance)
-        case "branch":
-            return _pattern_text(chance.choice(argument[1]), chance, groups)
-        case "subpattern":
-            text = _pattern_text(argument[-1], chance, groups)
-            if argument[0] is not None:
-                groups[argument[0]] = text
-            return text
-        case "atomic_group":
-            return _pattern_text(argument, chance, groups)
-        case "groupref":
-            return groups.get(argument, "")
-        case "max_repeat" | "min_repeat" | "possessive_repeat":
-            least, most, inner = argument
-            count = chance.randint(least, min(int(most), least + _MOST_REPEATS))
-            if count > _LONGEST:
-                raise CannotSample("its pattern repeats too often")
-            return "".join(_pattern_text(inner, chance, groups) for _ in range(count))
-        case "at":
-            return ""
-        case _:
-            raise CannotSample(f"its pattern uses `{kind}`, which a rehearsal does not understand")
+    def text(self, parsed: Any) -> str:
+        return "".join(self._piece(str(kind).lower(), argument) for kind, argument in parsed)
+
+    def _piece(self, kind: str, argument: Any) -> str:
+        self._left -= 1
+        if self._left < 0:
+            raise CannotSample(f"its pattern asks for over {_LONGEST} characters")
+        match kind:
+            case "literal":
+                return chr(argument)
+            case "not_literal":
+                return "a" if argument != ord("a") else "b"
+            case "any":
+                return self._chance.choice("abcdefghij")
+            case "in":
+                return _one_of(argument, self._chance)
+            case "branch":
+                return self.text(self._chance.choice(argument[1]))
+            case "subpattern":
+                text = self.text(argument[-1])
+                self._groups[argument[0]] = text
+                return text
+            case "atomic_group":
+                return self.text(argument)
+            case "groupref":
+                return self._groups.get(argument, "")
+            case "max_repeat" | "min_repeat" | "possessive_repeat":
+                least, most, inner = argument
+                count = self._chance.randint(least, min(int(most), least + _MOST_REPEATS))
+                return "".join(self.text(inner) for _ in range(count))
+            case "at":
+                return ""
+            case _:
+                raise CannotSample(f"its pattern uses `{kind}`, which a rehearsal does not understand")
 
 
 _CLASSES = {

@@ -7,7 +7,9 @@ the engine, which counts and journals them), and every way of failing turned int
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
+import os
 import time
 import weakref
 from collections.abc import Callable
@@ -33,10 +35,10 @@ call written into a connection that the server is just closing is lost, and it i
 
 @dataclass(slots=True)
 class _Session:
-    """What belongs to one event loop: the session, and per address what every call to it needs."""
+    """What belongs to one event loop: the session, and the proxy of each address."""
 
     http: aiohttp.ClientSession
-    proxies: dict[str, tuple[str | None, aiohttp.BasicAuth | None]] = field(default_factory=dict)
+    proxies: dict[str, str | None] = field(default_factory=dict)
 
 
 class Wire:
@@ -79,15 +81,13 @@ class Wire:
         session = self._session()
         total = endpoint.timeout or self._total_timeout
         try:
-            proxy, proxy_auth = _proxy(session, endpoint.base_url)
             async with session.http.post(
                 _url(endpoint.base_url, path),
                 data=body,
                 headers=_headers(endpoint),
                 timeout=aiohttp.ClientTimeout(total=total, connect=self._connect_timeout),
                 allow_redirects=False,
-                proxy=proxy,
-                proxy_auth=proxy_auth,
+                proxy=_proxy(session, endpoint.base_url),
             ) as response:
                 if 300 <= response.status < 400:
                     raise redirected(endpoint, response.status, response.headers.get("location", ""))
@@ -149,39 +149,34 @@ def _headers(endpoint: Endpoint) -> dict[str, str]:
 
 
 def _abandon(session: aiohttp.ClientSession) -> None:
-    """Let go of the session of a closed loop, where nothing can be awaited any more: its sockets are gone already."""
+    """Let go of the session of a closed loop: nothing can wait there any more, so closing is one step or none."""
     connector = session.connector
     session.detach()
     if connector is not None:
-        connector.close().__await__()
+        with contextlib.suppress(StopIteration, RuntimeError):
+            next(connector.close().__await__())
 
 
-def _proxy(session: _Session, base_url: str) -> tuple[str | None, aiohttp.BasicAuth | None]:
-    """Return the environment's proxy for an address and the login to it, looked up once per address and loop.
+def _proxy(session: _Session, base_url: str) -> str | None:
+    """Return the environment's proxy for an address, looked up once per address and loop.
 
     aiohttp's own ``trust_env`` reads the environment and ``.netrc`` anew for each call, and would send a loopback call
     to the proxy unless ``no_proxy`` names it.
     """
-    known = session.proxies.get(base_url)
-    if known is None:
-        known = session.proxies[base_url] = _find_proxy(base_url)
-    return known
+    if base_url not in session.proxies:
+        session.proxies[base_url] = _find_proxy(base_url)
+    return session.proxies[base_url]
 
 
-def _find_proxy(base_url: str) -> tuple[str | None, aiohttp.BasicAuth | None]:
+def _find_proxy(base_url: str) -> str | None:
     from urllib.request import getproxies, proxy_bypass
-
-    import aiohttp
-    from yarl import URL
 
     parts = urlsplit(base_url)
     host = parts.hostname or ""
     proxy = getproxies().get(parts.scheme)
     if not proxy or is_loopback(host) or proxy_bypass(f"{host}:{parts.port}" if parts.port else host):
-        return None, None
-    url = URL(proxy if "://" in proxy else f"http://{proxy}")
-    login = aiohttp.BasicAuth(url.user, url.password or "") if url.user else None
-    return str(url.with_user(None)), login
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def is_loopback(host: str) -> bool:
@@ -212,7 +207,7 @@ def _broken(endpoint: Endpoint, error: Exception) -> TaskError:
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
             return unreachable(endpoint, "the proxy of the environment fails", hint="check HTTPS_PROXY and HTTP_PROXY")
         case aiohttp.ClientConnectorError():
-            return unreachable(endpoint, error.os_error.strerror or "the connection is refused")
+            return unreachable(endpoint, _reason(error.os_error))
         case aiohttp.ContentTypeError() | aiohttp.ClientResponseError():
             return bad_response(endpoint, "it is not HTTP as it should be", excerpt=error.message)
         case aiohttp.ClientPayloadError():
@@ -222,7 +217,7 @@ def _broken(endpoint: Endpoint, error: Exception) -> TaskError:
         case aiohttp.InvalidURL():
             return unreachable(endpoint, "its address is not one", retryable=False)
         case aiohttp.ClientError() | OSError():
-            return unreachable(endpoint, getattr(error, "strerror", None) or "the connection broke")
+            return unreachable(endpoint, _reason(error) if isinstance(error, OSError) else "the connection broke")
         case _:
             # A header or an address that cannot be sent: a line break in a key, a proxy of an unknown kind.
             return TaskError(
@@ -232,3 +227,7 @@ def _broken(endpoint: Endpoint, error: Exception) -> TaskError:
                 retryable=False,
                 hint="look for line breaks in the key and in `headers`, and at HTTPS_PROXY",
             )
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else "the connection broke"
