@@ -141,7 +141,8 @@ def _check_conditions(scope: ScopeInfo, report: Report) -> set[int]:
                 continue
             if reading.kind is Kind.WHEN and not value:
                 never.add(info.index)
-            _warn_constant(info, reading.path, reading.kind, value, report)
+            if reading.kind is not Kind.RULE or not value or not _is_last_rule(info, reading.path):
+                _warn_constant(info, reading.path, reading.kind, value, report)
     return never
 
 
@@ -157,7 +158,14 @@ def _warn_constant(info: TaskInfo, path: Path, kind: Kind, value: bool, report: 
         Kind.RULE: f"this rule of `{name}` {says}",
         Kind.UNTIL: f"`until` of `{name}` {says}, so it runs " + ("once" if value else "to `max_iterations`"),
     }[kind]
-    report.task(info.task, path, "constant-condition", message, hint="did you mean to read a name?", warning=True)
+    hint = "read something in it, or take it out"
+    report.task(info.task, path, "constant-condition", message, hint=hint, warning=True)
+
+
+def _is_last_rule(info: TaskInfo, path: Path) -> bool:
+    """A last rule that is always true is how some write the default."""
+    conditions = info.task.options.get("conditions")
+    return isinstance(conditions, list) and path[2] == len(conditions) - 1
 
 
 # ---------------------------------------------------------------------------------------------------------- reaching

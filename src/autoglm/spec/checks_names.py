@@ -177,6 +177,10 @@ class _Checker:
                     self._schema_chain(where, chain, 0, schema)
                 return
             fields = fields_of(schema)
+        if name == "previous":
+            message = "`previous` is the result of the iteration before, and there is no `until` loop here"
+            self._say(where, "previous-outside-until", message, "write `loop: {until: …, max_iterations: …}`", name)
+            return
         self._say(where, "unknown-name", f"`{name}` is not known here", self._hint(where, name, nearer, fields), name)
 
     def _hint(self, where: _Where, name: str, nearer: frozenset[str], fields: list[str]) -> str | None:
@@ -184,6 +188,8 @@ class _Checker:
         close = did_you_mean(name, in_scope)
         if close:
             return f"did you mean `{close}`?"
+        if name in ("item", "index"):
+            return "there is no loop around this; a loop's own source is read before it has items"
         if where.scope.find(name) is not None:
             return f"write `tasks.{name}.result`"
         upstreams = _upstream_names(where.info)

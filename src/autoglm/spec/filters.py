@@ -91,6 +91,12 @@ def slugify(value: Any, separator: str = "-") -> str:
 
 
 @pass_environment
+def attr(environment: Environment, value: Any, name: str) -> Any:
+    """Return the field ``name``, as a dot would."""
+    return environment.getattr(value, _text(name, "attr"))
+
+
+@pass_environment
 def join(environment: Environment, value: Iterable[Any], d: Any = "", attribute: str | int | None = None) -> str:
     """Return the entries' texts with ``d`` between them."""
     if attribute is not None:
@@ -148,6 +154,7 @@ def build_filters() -> dict[str, Callable[..., Any]]:
         "regex_replace": regex_replace,
         "sha256": sha256,
         "slugify": slugify,
+        "attr": attr,
         "join": join,
         "replace": replace,
         "format": format_filter,

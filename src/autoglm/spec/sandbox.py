@@ -90,7 +90,9 @@ class Program:
         token = activate(evaluation)
         try:
             value = finish(self._value())
-        except ExpressionError:
+        except ExpressionError as error:
+            if evaluation.tainted and error.code == ExpressionError.code:
+                raise self._failed(error, is_secret=True) from None
             raise
         except (RecursionError, MemoryError):
             raise too_large("it nests too deeply or needs too much memory") from None
@@ -99,7 +101,7 @@ class Program:
         except AutoglmError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever a template can provoke is the template's mistake
-            raise self._failed(error, evaluation.tainted) from None
+            raise self._failed(error, is_secret=evaluation.tainted) from None
         finally:
             deactivate(token)
         return tainted(value) if evaluation.tainted else value
@@ -122,10 +124,10 @@ class Program:
             str(value)  # raises what is missing
         return value
 
-    def _failed(self, error: Exception, is_secret: bool) -> ExpressionError:
+    def _failed(self, error: Exception, *, is_secret: bool) -> ExpressionError:
         shown = self.source if len(self.source) <= 80 else self.source[:79] + "…"
         if is_secret:
-            reason = f"it fails on a secret value ({type(error).__name__})"
+            reason = "it fails on a secret value, so the cause is not shown"
         elif isinstance(error, KeyError):
             reason = f"there is no {error}"
         else:
