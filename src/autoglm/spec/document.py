@@ -40,8 +40,15 @@ class Document:
         """Return a document for data that no text gave: its JSON stands in for one in messages."""
         from autoglm.spec import json_reader
 
-        text = json.dumps(data, indent=2, ensure_ascii=False)
-        return cls(file, text, data, lambda: json_reader.compose(text))
+        try:
+            text = json.dumps(data, indent=2, ensure_ascii=False)
+            text.encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+            hint = "use texts, numbers, booleans, None, lists and dicts only"
+            raise SpecError([Diagnostic("not-json", f"{file} is no JSON data: {reason}", hint=hint)]) from None
+        with gc_paused():
+            return _read_with(json_reader, text, file, strict=True)
 
     @property
     def lines(self) -> Lines:

@@ -225,7 +225,7 @@ class _Composer:
             if event.__class__ is DocumentStartEvent:
                 documents += 1
                 if documents > 1:
-                    start = event.start_mark.index
+                    start, _ = _span_of(event)
                     self.problems.add(
                         "several-documents",
                         "a second YAML document begins here; one file holds one workflow",
@@ -236,7 +236,7 @@ class _Composer:
             yield event
 
     def _take(self, event: Any) -> None:
-        span = (event.start_mark.index, event.end_mark.index)
+        span = _span_of(event)
         if isinstance(event, ScalarEvent):
             self._refuse_tag(event, span)
             self._scalar(event, self._trim(span))
@@ -425,6 +425,10 @@ class _Composer:
                 span,
                 'name one with an alias: `<<: *common`; a key that is really called "<<" needs quotes',
             )
+
+
+def _span_of(event: Any) -> Span:
+    return event.start_mark.index, event.end_mark.index
 
 
 def _last_end(node: Node) -> int:
