@@ -113,13 +113,24 @@ def _window(line: str, start: int, end: int) -> tuple[int, int]:
     """Return which characters of a long line to show, so that the caret's beginning is among them."""
     if len(line) <= WIDTH // 2 or sum(_width(character) for character in line[: WIDTH * 2]) <= WIDTH:
         return 0, len(line)
-    first = 0 if start < WIDTH // 2 else max(start - WIDTH // 3, 0)
     room = WIDTH - 2
+    first = 0 if start < WIDTH // 2 else start - WIDTH // 3
+    if first > 0 and sum(_width(character) for character in line[first : first + WIDTH]) < room:
+        first = _backwards(line, room)  # the line's end shows anyway: show as much as there is room for
     last = first
     while last < len(line) and room >= _width(line[last]):
         room -= _width(line[last])
         last += 1
     return (first, last) if last > start or end == start else (start, min(start + WIDTH // 2, len(line)))
+
+
+def _backwards(line: str, room: int) -> int:
+    """Return the first character of the longest end of ``line`` that fits into ``room``."""
+    first = len(line)
+    while first > 0 and room >= _width(line[first - 1]):
+        first -= 1
+        room -= _width(line[first])
+    return first
 
 
 def _cells(text: str, column: int) -> list[tuple[str, int]]:

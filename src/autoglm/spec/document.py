@@ -226,7 +226,7 @@ def gc_paused() -> Iterator[None]:
 
 
 def _too_large(file: str, size: int) -> SpecError:
-    message = f"the file has {size / 1e6:.0f} MB; a workflow file may have {MAX_BYTES / 1e6:.0f} MB"
+    message = f"the file has {size // 1024**2} MB; a workflow file may have {MAX_BYTES // 1024**2}"
     return _source_error(
         file, "file-too-large", message, "put data in a file of its own and loop over it with `loop: {file: …}`"
     )

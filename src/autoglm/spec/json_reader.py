@@ -217,7 +217,8 @@ class _Composer:
         single = _SINGLE_QUOTED.match(self.text, start)
         if single:
             self.at = single.end()
-            self.problems.add("syntax", "JSON text stands in double quotes", single.span(), 'write "…"')
+            written = shorten(single.group()[1:-1])
+            self.problems.add("syntax", "JSON text stands in double quotes", single.span(), f'write "{written}"')
             return single.group()[1:-1]
         if self.text[start] == "'":
             raise self._unexpected("text stands in double quotes")

@@ -108,7 +108,9 @@ def _check_header_keys(values: Values, data: dict[str, Any], found: list[str]) -
         if key in known or key.startswith("x-"):
             continue
         if key in _NOT_YET:
-            values.error("not-supported", f"`{key}` ({_NOT_YET[key]}) is not supported yet", (key,), key=True)
+            values.error(
+                "not-supported", f"`{key}` ({_NOT_YET[key]}) is not supported yet", (key,), key=True, hint="remove it"
+            )
             continue
         word = _OTHER_WORDS.get(key)
         values.unknown_key(key, (), known, "a workflow", f"write `{word}`" if word else None)

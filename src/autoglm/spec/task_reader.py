@@ -225,8 +225,11 @@ class TaskReader:
             return key in function.parameters
         if function is not None and key in function.parameters:
             return True
-        # Nobody knows its parameters: what looks like a misspelt field is more likely that.
-        return key not in task_fields.OTHER_WORDS and did_you_mean(key, TASK_FIELDS) is None
+        # Nobody knows its parameters: what looks like a misspelt field or shorthand is more likely that.
+        known: set[str] = {*TASK_FIELDS}
+        if function is None and not draft.body.keys() & {"handler", "action", "type"}:
+            known |= set(self.catalog.names())
+        return key not in task_fields.OTHER_WORDS and did_you_mean(key, known) is None
 
     def _unknown_key(self, draft: _Draft, key: str) -> None:
         kind = draft.type

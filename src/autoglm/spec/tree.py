@@ -104,6 +104,10 @@ class Problems:
         self.found.append(Problem(code, message, span, hint))
         return BrokenText(self.found)
 
+    def drop(self, code: str, start: int) -> None:
+        """Forget a problem that a better one replaces."""
+        self.found[:] = [problem for problem in self.found if (problem.code, problem.span[0]) != (code, start)]
+
     def too_deep(self, offset: int) -> BrokenText:
         return self.fatal(
             "too-deep",

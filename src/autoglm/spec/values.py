@@ -36,7 +36,8 @@ def describe(value: object) -> str:
         return f"the number {value}"
     if isinstance(value, str):
         return f"the text `{shorten(value)}`" if value.strip() else "an empty text"
-    return "a list" if isinstance(value, list) else "a mapping"
+    kind = "list" if isinstance(value, list) else "mapping"
+    return f"a {kind}" if value else f"an empty {kind}"
 
 
 def is_template(value: object) -> bool:
@@ -102,6 +103,9 @@ class Values:
         self.error("wrong-kind", f"{where} must be {expected}, but it is {describe(value)}", (*path, key), hint=hint)
 
     def unknown_key(self, key: str, path: Path, known: Iterable[str], what: str, hint: str | None = None) -> None:
+        place = self.document.place((*path, key), key=True)
+        if any(problem.place == place for problem in self.document.problems):
+            return  # the text itself is wrong here, and said so
         guess = did_you_mean(key, known)
         if hint is None and guess:
             hint = f"did you mean `{guess}`?"

@@ -31,7 +31,6 @@ from autoglm.base.diagnostics import did_you_mean
 from autoglm.spec.tree import (
     INTEGERS,
     MAX_DEPTH,
-    BrokenText,
     Composition,
     Lines,
     Node,
@@ -163,7 +162,7 @@ def compose(text: str) -> Composition:
 class _Frame:
     """A list or mapping being filled."""
 
-    __slots__ = ("anchor", "data", "height", "key", "key_span", "merged", "node", "size")
+    __slots__ = ("anchor", "data", "height", "key", "key_span", "merged", "node", "size", "template")
 
     def __init__(self, data: Any, node: Node, anchor: str | None) -> None:
         self.data = data
@@ -174,6 +173,7 @@ class _Frame:
         self.merged: list[tuple[Any, Node]] = []
         self.size = 1
         self.height = 1
+        self.template = False
 
 
 class _Value:
@@ -211,8 +211,8 @@ class _Composer:
                 self._take(event)
         except yaml.YAMLError as error:
             problem = explain(error, self.text)
-            if any(found.code == problem.code and found.span[0] == problem.span[0] for found in self.problems.found):
-                raise BrokenText(self.problems.found) from None
+            # The careful look may have met the beginning of the same mistake; libyaml's end of it says more.
+            self.problems.drop(problem.code, problem.span[0])
             raise self.problems.fatal(problem.code, problem.message, problem.span, problem.hint) from None
         if self.result is None or self.result.data is None:
             raise self.problems.fatal("empty-file", "the file is empty", (0, 0))
@@ -351,6 +351,9 @@ class _Composer:
                     frame.data[key] = value
                     frame.node.children[key] = node.children[key]
         value = _Value(frame.data, frame.node, frame.size, frame.height)
+        if frame.template:  # read it as what was meant, so that what follows from it makes sense
+            start, end = frame.node.start, frame.node.end
+            value = _Value(self.text[start:end], Node(start, end))
         if frame.anchor is not None:
             self.open_anchors.pop(frame.anchor, None)
             self.anchors[frame.anchor] = value
@@ -383,7 +386,7 @@ class _Composer:
         if key.__class__ is not str:
             written = self.text[span[0] : span[1]]
             frame.key = _SKIPPED if isinstance(key, dict | list) else written
-            self._bad_key(key, written, span)
+            self._bad_key(frame, key, written, span)
         elif key in frame.data:
             first: Span = frame.node.children[key][0]
             self.problems.duplicate_key(key, span, first[0], self.lines)
@@ -391,15 +394,16 @@ class _Composer:
         else:
             frame.key = key
 
-    def _bad_key(self, key: Any, written: str, span: Span) -> None:
+    def _bad_key(self, frame: _Frame, key: Any, written: str, span: Span) -> None:
         if isinstance(key, dict | list):
             if self.text[span[0] - 1 : span[0] + 1] == "{{":
-                line, _ = self.lines.position(span[0])
+                frame.template = True
+                end = span[1] + 1 if self.text[span[1] : span[1] + 1] == "}" else span[1]
                 self.problems.add(
                     "unquoted-template",
                     "a value that begins with `{{` must stand in quotes: without them YAML reads a mapping",
-                    (span[0] - 1, span[1]),
-                    f'write "{{{shorten(written)}}}" with its quotes, on line {line}',
+                    (span[0] - 1, end),
+                    f'write "{{{shorten(written)}}}" with its quotes',
                 )
             else:
                 self.problems.add("non-string-key", "a list or mapping cannot be a key", span, "write a text key")
