@@ -31,7 +31,7 @@ class World:
         self.now = 1000.0
         self.journal: list[bytes] = []
         self.events: list[m.Event] = []
-        self.running: dict[tuple[str, int], m.StartAttempt] = {}
+        self.running: dict[tuple[str, int], m.StartAttempt | None] = {}
         self.stopping: set[tuple[str, int]] = set()
         self.reading: dict[str, m.ReadItems] = {}
         self.started: Counter[tuple[str, int]] = Counter()
@@ -56,7 +56,9 @@ class World:
                     self.running[key] = command
                     self.started[key] += 1
                 case m.StopAttempt():
-                    self.stopping.add((command.task, command.attempt))
+                    key = (command.task, command.attempt)
+                    self.stopping.add(key)
+                    self.running.setdefault(key, None)  # after a crash nothing by that name runs; it is answered all the same
                 case m.ReadItems():
                     assert command.task not in self.reading
                     self.reading[command.task] = command

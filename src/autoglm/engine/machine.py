@@ -32,6 +32,7 @@ from autoglm.engine.run_state import DEADLINE, RETRY, RunState
 from autoglm.engine.state import Instance, LoadBlob, Scope, scope_text
 from autoglm.engine.states import FAILURES, RunStatus, TaskStatus
 from autoglm.engine.values import as_failure, boxed, group_failed, run_failed, timed_out
+from autoglm.graph.compile import node_templates
 from autoglm.graph.model import OUTSIDE, Graph, NodeKind
 from autoglm.spec.expressions import ExpressionError, Template
 
@@ -60,6 +61,12 @@ class Run(RunState):
     def secret_values(self) -> list[str]:
         """Return the values of the secret inputs, for redaction."""
         return [str(value) for value in self._secret_inputs.values()]
+
+    def reads_secrets(self) -> bool:
+        """Return whether any template of the workflow can give a secret."""
+        if self._secret_inputs or any(spec.secret for spec in self.graph.workflow.inputs.values()):
+            return True
+        return any("secrets" in template.names for node in self.graph.nodes for template in node_templates(node))
 
     def _run_created(self, event: m.RunCreated, at: float) -> None:
         super()._run_created(event, at)

@@ -65,6 +65,7 @@ class Dispatcher:
         self._sources: dict[str, Source] = {}
         self._late: set[asyncio.Task[None]] = set()
         self._is_quiet = False
+        self._may_hold_secrets = run.reads_secrets()
         self._state = KeyedState(run.keyed, self._post_from_anywhere)
         self._types = [tools.task_type(node.task.type) if _is_work(node) else None for node in run.graph.nodes]
         self._executors = [tools.executor(node.executor) if _is_work(node) else None for node in run.graph.nodes]
@@ -142,7 +143,7 @@ class Dispatcher:
         assert executor is not None
         key = (command.task, command.attempt)
         arguments = command.arguments
-        if arguments or command.options:
+        if self._may_hold_secrets:
             tools.redactor.add_all([arguments, command.options, command.env])
         if arguments:
             arguments = _fresh(arguments)
