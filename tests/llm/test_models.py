@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from autoglm.base.errors import TaskError
@@ -199,3 +202,9 @@ class TestUnknown:
         assert known_model("AutoGLM-Base", {})
         assert known_model("openai/x", {})
         assert known_model("p", {}, {"p": ModelSpec(base_url="http://x")})
+
+
+def test_naming_models_loads_no_http_client():
+    code = "import sys, autoglm.tasks.llm_generate; print([m for m in ('aiohttp', 'jsonschema', 'email') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

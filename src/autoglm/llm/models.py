@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -144,16 +145,18 @@ def _declared(name: str, tables: Sequence[Mapping[str, ModelSpec]]) -> _Declared
 
     One that does not say it is laid over what its ``model`` names, or over the same name in a farther table.
     """
-    merged, asked, level, seen = ModelSpec(), name, 0, [name]
+    merged: ModelSpec | None = None
+    asked, level, seen = name, 0, [name]
     while True:
         level = next((at for at in range(level, len(tables)) if asked in tables[at]), len(tables))
         if level == len(tables):
             prefix, _, model = asked.partition("/")
             if prefix in PROVIDERS and model:
-                return _Declared(merged.model_copy(update={"provider": prefix}), model)
+                place = ModelSpec(provider=prefix)
+                return _Declared(_overlay(merged, place) if merged else place, model)
             raise _unknown(name, asked, tables)
         spec = tables[level][asked]
-        merged = _overlay(merged, spec)
+        merged = _overlay(merged, spec) if merged else spec
         if spec.base_url is not None or spec.provider is not None:
             return _Declared(merged, spec.model or asked, asked if spec == BUILT_IN.get(asked) else None)
         if spec.model is None or spec.model == asked:
@@ -250,6 +253,7 @@ def _secret(key: str | None) -> Secret | None:
     return Secret(stripped) if stripped else None
 
 
+@lru_cache(maxsize=256)
 def _profile_at(base_url: str) -> Profile:
     """Return the profile of the provider whose own address this is, else that of any compatible server."""
     host = urlsplit(base_url).hostname
@@ -259,6 +263,7 @@ def _profile_at(base_url: str) -> Profile:
     return COMPATIBLE
 
 
+@lru_cache(maxsize=256)
 def _address(url: str, origin: str) -> str:
     """Return ``url`` with a closing slash, checked. ``origin`` says where it was written."""
     text = url.strip()

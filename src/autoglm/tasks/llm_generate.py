@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from autoglm.base import jsonvalue
 from autoglm.base.diagnostics import Diagnostic
 from autoglm.base.errors import TaskError
 from autoglm.executors.protocol import Coroutine
@@ -205,7 +206,7 @@ def _as_text(value: Any) -> str:
     """Return text as it is, and any other value as JSON: a template that is one expression keeps its type."""
     if isinstance(value, str):
         return value
-    return "" if value is None else msgspec.json.encode(value).decode()
+    return "" if value is None else jsonvalue.encode(value).decode()
 
 
 def _default_model(attempt: Attempt) -> str:
@@ -214,7 +215,6 @@ def _default_model(attempt: Attempt) -> str:
 
 
 def _rehearse(attempt: Attempt, name: str, messages: list[dict[str, Any]], options: _Options) -> Any:
-    from autoglm.base import jsonvalue
     from autoglm.llm.offline import MARK, rehearse
 
     if not known_model(name, attempt.models, attempt.project_models):
