@@ -44,6 +44,10 @@ class Pairs:
     ours: tuple[float, ...]
     other: tuple[float, ...]
 
+    @classmethod
+    def of(cls, found: Sequence[tuple[dict[str, float], dict[str, float]]], key: str) -> Pairs:
+        return cls(tuple(mine[key] for mine, _ in found), tuple(theirs[key] for _, theirs in found))
+
     @property
     def speedups(self) -> list[float]:
         """How many times faster we were, pair by pair."""

@@ -159,25 +159,25 @@ async def main(options: argparse.Namespace) -> dict[str, Any]:
             elif options.saver == "aiosqlite":
                 saver = await astack.enter_async_context(AsyncSqliteSaver.from_conn_string(str(database)))
 
-            async def once(count: int, thread: str) -> float:
+            async def once(count: int, thread: str) -> tuple[float, float]:
                 runnable, given = build(options.workload, options.form, count, asynchronous, saver)
                 config = {"configurable": {"thread_id": thread}, "recursion_limit": count + 100}
                 if options.max_concurrency:
                     config["max_concurrency"] = options.max_concurrency
-                begin = time.perf_counter()
+                begin, used = time.perf_counter(), time.process_time()
                 if asynchronous:
                     result = await runnable.ainvoke(given, config, **extra)
                 else:
                     result = runnable.invoke(given, config, **extra)
-                seconds = time.perf_counter() - begin
+                seconds, used = time.perf_counter() - begin, time.process_time() - used
                 check(options.workload, count, result)
-                return seconds
+                return seconds, used
 
             await once(min(options.tasks, 100), "warm-up")
             before = sum(path.stat().st_size for path in folder.iterdir())
-            seconds = await once(options.tasks, "measured")
+            seconds, used = await once(options.tasks, "measured")
             after = sum(path.stat().st_size for path in folder.iterdir())
-    return {"tasks": options.tasks, "seconds": seconds, "bytes": after - before}
+    return {"tasks": options.tasks, "seconds": seconds, "cpu_seconds": used, "bytes": after - before}
 
 
 if __name__ == "__main__":
