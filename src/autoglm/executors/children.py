@@ -213,7 +213,7 @@ def _spawn(
 
 def _start_error(program: str, cwd: Path | None, error: OSError) -> TaskError:
     """Say why a program did not start, in the author's terms."""
-    if cwd is not None and not cwd.is_dir():
+    if cwd is not None and not os.path.isdir(cwd):  # noqa: PTH112 - it raises for no name, however odd
         return TaskError(f"the working folder {cwd} does not exist", code="script-cwd-not-found", retryable=False)
     reason = error.strerror or str(error)
     match error.errno:

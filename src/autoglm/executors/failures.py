@@ -7,7 +7,7 @@ a message of a gigabyte or with half a character all become plain, short text.
 from __future__ import annotations
 
 import asyncio
-import sysconfig
+import functools
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,6 @@ FRAMES = 8
 """Frames that a failure keeps: the innermost ones."""
 
 _OURS = (f"{Path(__file__).parents[1]}/", "<frozen ")
-_INSTALLED = tuple(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 _BORING = frozenset({"object", "BaseException", "Exception"})
 
 
@@ -67,10 +66,18 @@ def clip(text: str, limit: int = MESSAGE_LIMIT) -> str:
 def own_frames(trace: TracebackType | None) -> str:
     """Return the innermost frames of the author's code as text, without ours and those of installed packages."""
     frames = [(frame, line) for frame, line in traceback.walk_tb(trace) if not _file(frame).startswith(_OURS)]
-    theirs = [(frame, line) for frame, line in frames if not _file(frame).startswith(_INSTALLED)]
+    theirs = [(frame, line) for frame, line in frames if not _file(frame).startswith(_installed())]
     kept = (theirs or frames)[-FRAMES:]
     text = "".join(traceback.StackSummary.extract(iter(kept)).format()).rstrip()
     return clip(text, TRACEBACK_LIMIT)
+
+
+@functools.cache
+def _installed() -> tuple[str, ...]:
+    """Return the folders of Python's own and of installed packages."""
+    import sysconfig  # costs milliseconds, and only a failure needs it
+
+    return tuple(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def _file(frame: object) -> str:

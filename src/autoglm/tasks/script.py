@@ -174,14 +174,9 @@ def _program(attempt: Attempt) -> list[str]:
 
 
 def _check_exists(path: Path, script: str) -> None:
-    try:
-        is_file = path.is_file()
-    except (OSError, ValueError):
-        is_file = False
-    if not is_file:
-        reason = "is a folder" if path.is_dir() else "does not exist"
+    if not os.path.isfile(path):  # noqa: PTH113 - it also answers for names that no file can have
         raise TaskError(
-            f"the script `{clip(script, 200)}` {reason}",
+            f"the script `{clip(script, 200)}` does not exist, or is no file",
             code="script-not-found",
             retryable=False,
             hint=f"it is looked for at {clip(str(path), 400)}",
