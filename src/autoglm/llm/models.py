@@ -112,7 +112,7 @@ def suggest_model(
     name: str, file_models: Mapping[str, ModelSpec], project_models: Mapping[str, ModelSpec] | None = None
 ) -> str:
     """Return the hint for a name that refers to no model."""
-    declared = {**BUILT_IN, **(project_models or {}), **file_models}
+    declared = {*BUILT_IN, *(project_models or ()), *file_models}
     provider, slash, model = name.partition("/")
     if slash and (close := did_you_mean(provider, PROVIDERS)):
         return f"did you mean `{close}/{model or 'MODEL'}`?"
