@@ -31,10 +31,10 @@ tasks:
     depends_on: start
     handler: note_slowly
     with: {name: "rows[{{ index }}]"}
-    loop: {over: "{{ range(%d) }}", max_parallel: 4}
+    loop: {over: "{{ range(ITEMS) }}", max_parallel: 4}
   - name: parts
     depends_on: start
-    loop: {over: "{{ range(%d) }}", max_parallel: 3}
+    loop: {over: "{{ range(PARTS) }}", max_parallel: 3}
     tasks:
       - name: first
         handler: note
@@ -50,7 +50,7 @@ tasks:
 outputs:
   rows: "{{ tasks.rows.result | length }}"
   parts: "{{ tasks.parts.result | length }}"
-""" % (ITEMS, ITEMS // 3)
+""".replace("ITEMS", str(ITEMS)).replace("PARTS", str(ITEMS // 3))
 
 HANDLERS = """\
 import asyncio, os, time

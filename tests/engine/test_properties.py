@@ -50,7 +50,7 @@ def task_lists(draw: st.DrawFn, depth: int = 2) -> tuple[Task, ...]:
             "on_error": draw(st.sampled_from([OnError.FAIL, OnError.FAIL, OnError.CONTINUE, Degrade(degrade="spare")])),
         }
         if draw(st.booleans()) and before:
-            fields["arguments"] = {"seen": "{{ tasks.%s.result }}" % draw(st.sampled_from(before))}
+            fields["arguments"] = {"seen": f"{{{{ tasks.{draw(st.sampled_from(before))}.result }}}}"}
         if draw(st.integers(0, 3)) == 0:
             fields["loop"] = draw(loops())
         if depth and draw(st.integers(0, 3)) == 0:

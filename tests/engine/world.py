@@ -58,7 +58,9 @@ class World:
                 case m.StopAttempt():
                     key = (command.task, command.attempt)
                     self.stopping.add(key)
-                    self.running.setdefault(key, None)  # after a crash nothing by that name runs; it is answered all the same
+                    self.running.setdefault(
+                        key, None
+                    )  # after a crash nothing by that name runs; it is answered all the same
                 case m.ReadItems():
                     assert command.task not in self.reading
                     self.reading[command.task] = command
@@ -76,7 +78,9 @@ class World:
         key = self._key(task)
         del self.running[key]
         self.stopping.discard(key)
-        return self.handle(m.AttemptRaised(*key, Failure(code, "it went wrong", (code,), retryable, None, details or None)))
+        return self.handle(
+            m.AttemptRaised(*key, Failure(code, "it went wrong", (code,), retryable, None, details or None))
+        )
 
     def stopped(self, task: str, *, abandoned: bool = False) -> list[m.Event]:
         key = self._key(task)
@@ -147,7 +151,7 @@ class World:
             return
         ends: Counter[str] = Counter()
         for event in self.events:
-            if isinstance(event, TERMINAL + (m.AttemptSucceeded, m.AttemptCancelled)) or (
+            if isinstance(event, (*TERMINAL, m.AttemptSucceeded, m.AttemptCancelled)) or (
                 isinstance(event, m.AttemptFailed) and event.retry_at is None
             ):
                 ends[event.task] += 1

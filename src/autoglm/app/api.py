@@ -80,7 +80,9 @@ class Run:
     @property
     def events(self) -> list[Event]:
         """Everything that happened, in order, read from the journal."""
-        return [event for stored in self._session.store.read(self.run_id) for event in decode_record(stored.payload).events]
+        return [
+            event for stored in self._session.store.read(self.run_id) for event in decode_record(stored.payload).events
+        ]
 
     @property
     def logs(self) -> list[LogLine]:
@@ -176,7 +178,13 @@ class Workflow:
 
         ``offline`` rehearses with a stand-in for models; ``store`` is ``memory`` or a path to a SQLite file.
         """
-        given = {"offline": offline, "store": store, "max_parallel": max_parallel, "run_id": run_id, "labels": labels}
+        given: dict[str, Any] = {
+            "offline": offline,
+            "store": store,
+            "max_parallel": max_parallel,
+            "run_id": run_id,
+            "labels": labels,
+        }
         options = replace(self._options, **{key: value for key, value in given.items() if value is not None})
         return Workflow(self._loaded, self._root, self._handlers, options)
 
@@ -224,7 +232,8 @@ class Workflow:
             f"<td>{html.escape(', '.join(task.depends_on))}</td></tr>"
             for task in self.model.tasks[:100]
         )
-        return f"<div><b>{html.escape(self.name)}</b><table><tr><th>task</th><th>type</th><th>after</th></tr>{rows}</table></div>"
+        columns = "<tr><th>task</th><th>type</th><th>after</th></tr>"
+        return f"<div><b>{html.escape(self.name)}</b><table>{columns}{rows}</table></div>"
 
 
 def load(path: str | Path) -> Workflow:
@@ -241,11 +250,11 @@ def load(path: str | Path) -> Workflow:
 class WorkflowBuilder:
     """Builds a workflow in Python, task by task::
 
-        flow = WorkflowBuilder("report")
-        flow.input("topic", type="string")
-        pages = flow.task("fetch", fetch, topic="{{ inputs.topic }}")
-        flow.task("clean", clean, after=pages, loop="{{ tasks.fetch.result }}")
-        run = flow.build().run(topic="tides")
+    flow = WorkflowBuilder("report")
+    flow.input("topic", type="string")
+    pages = flow.task("fetch", fetch, topic="{{ inputs.topic }}")
+    flow.task("clean", clean, after=pages, loop="{{ tasks.fetch.result }}")
+    run = flow.build().run(topic="tides")
     """
 
     def __init__(self, name: str) -> None:
@@ -324,4 +333,3 @@ def run_sync(make: Callable[[], Awaitable[T]]) -> T:
 
 def _listed(names: str | Sequence[str]) -> Iterator[str]:
     yield from ((names,) if isinstance(names, str) else names)
-

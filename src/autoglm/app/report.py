@@ -76,9 +76,7 @@ def report(run: Run) -> RunReport:
         workflow=run.graph.workflow.name,
         status=run.status.value,
         outputs=outputs,
-        tasks={
-            node.name: _task(run, run.root.instances[node.local]) for node in run.graph.root.nodes
-        },
+        tasks={node.name: _task(run, run.root.instances[node.local]) for node in run.graph.root.nodes},
         usage=dict(run.usage),
         error=None if run.failure is None else {"code": run.failure.code, "message": run.failure.message},
         offline=created is not None and created.offline,

@@ -1,7 +1,7 @@
 """A session: one project, its store and its tools, from which runs are started, resumed, retried and cancelled.
 
-This is the composition root: the only place where settings, plugins, store, engine and runtime meet. The command and the
-Python API are thin faces over it.
+This is the composition root: the only place where settings, plugins, store, engine and runtime meet. The command and
+the Python API are thin faces over it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from autoglm.runtime.observer import Observer
 from autoglm.runtime.owner import is_alive, this_process
 from autoglm.runtime.recovery import Definition, loader, read_created, read_definition, replay
 from autoglm.runtime.runner import LEASE_SECONDS, Runner
-from autoglm.spec.catalog import Catalog
+from autoglm.spec.catalog import Catalog, FunctionInfo
 from autoglm.spec.expressions import ExpressionError
 from autoglm.spec.model import Durability, Workflow
 from autoglm.stores.protocol import Lease, LeaseHeld, RunRow, Store
@@ -111,7 +111,7 @@ class Session:
     def catalog(self) -> Catalog:
         """What names in a workflow file can refer to."""
         if self._catalog is None:
-            self._catalog, self.warnings = build_catalog(self.project, extra_functions=self._handlers or None)
+            self._catalog, self.warnings = build_catalog(self.project, extra_functions=_described(self._handlers))
         return self._catalog
 
     def load(self, path: str | Path) -> Loaded:
@@ -432,9 +432,17 @@ def _definition(loaded: Loaded) -> bytes:
     return msgspec.json.encode(Definition(msgspec.Raw(text), loaded.source))
 
 
+def _described(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, FunctionInfo] | None:
+    """Return what the checks need to know of handlers that were given as functions."""
+    if not handlers:
+        return None
+    from autoglm.tasks.handlers import Handler
+
+    return {name: Handler(name, function, None).info() for name, function in handlers.items()}
+
+
 def _reads(graph: Graph, name: str) -> bool:
     """Return whether any template of the workflow reads the root name."""
     if graph.outputs is not None and name in graph.outputs.names:
         return True
     return any(name in template.names for node in graph.nodes for template in node_templates(node))
-

@@ -1,4 +1,4 @@
-"""The objects that runs of one session share: task types and executors, each made when first needed, closed together."""
+"""What a run works with: task types and executors, each made when first needed, closed together."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class Tools:
 
     async def close(self) -> None:
         """Close everything that was made."""
-        for closable in (*self._task_types.values(), *self._executors.values()):
-            await closable.close()
+        for task_type in self._task_types.values():
+            await task_type.close()
+        for executor in self._executors.values():
+            await executor.close()
         self._task_types.clear()
         self._executors.clear()

@@ -40,5 +40,3 @@ def decode_record(payload: bytes) -> Record:
             hint="upgrade autoglm to continue it",
         )
     return record
-
-

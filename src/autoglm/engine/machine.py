@@ -45,7 +45,9 @@ class Run(RunState):
 
     def __init__(self, graph: Graph, load: LoadBlob, secrets: Mapping[str, Any] | None = None) -> None:
         RunState.__init__(self, graph, load)
-        self.world = World({"inputs": {}, "vars": {}}, self.result_of, self.output_of, lambda owner: loops.items(self, owner))
+        self.world = World(
+            {"inputs": {}, "vars": {}}, self.result_of, self.output_of, lambda owner: loops.items(self, owner)
+        )
         self._secrets = secrets if secrets is not None else {}
         self._secret_inputs: Mapping[str, Any] = {}
         self._now = 0.0
@@ -132,6 +134,11 @@ class Run(RunState):
                 loops.items_arrived(self, self._active.get(stimulus.task), stimulus)
             case m.ItemsFailed():
                 loops.items_failed(self, self._active.get(stimulus.task), stimulus.failure)
+            case _:
+                self._take_control(stimulus)
+
+    def _take_control(self, stimulus: m.Stimulus) -> None:
+        match stimulus:
             case m.StateWritten():
                 self.emit(m.StateSet(stimulus.key, m.ABSENT if stimulus.value is None else msgspec.Raw(stimulus.value)))
             case m.Tick():
@@ -245,7 +252,9 @@ class Run(RunState):
         if instance is None or instance.attempt != news.attempt or instance.stopping is None:
             return
         if instance.stopping == "timeout":
-            self._failed(instance, timed_out(instance, abandoned=news.abandoned), timeout=True, abandoned=news.abandoned)
+            self._failed(
+                instance, timed_out(instance, abandoned=news.abandoned), timeout=True, abandoned=news.abandoned
+            )
         else:
             self.emit(m.AttemptCancelled(news.task, news.attempt, instance.stopping, news.abandoned))
 
@@ -554,6 +563,15 @@ class Run(RunState):
             raise EngineError(f"{task_id!r} is not running", code="unknown-instance")
         return found
 
+    def find(self, task_id: str) -> Instance | None:
+        """Return an instance that is still in memory: one that runs, or has ended in a scope that is kept."""
+        if task_id in self._active:
+            return self._active[task_id]
+        head, dot, leaf = task_id.rpartition(".")
+        scope = self._scopes.get(f"{head}{dot}")
+        local = None if scope is None else scope.plan.names.get(leaf)
+        return None if scope is None or local is None else scope.instances[local]
+
     def upstream_of(self, instance: Instance) -> Upstream:
         """Return the results of the direct upstreams by task name, each decoded when asked for."""
         return Upstream(instance, self.world)
@@ -570,9 +588,7 @@ class Run(RunState):
         """Return the same for a list to loop over: a ``range`` stays one. Raises ExpressionError."""
         return template.evaluate_items(Names(self.world, instance))
 
-    def evaluate_text(
-        self, template: Template, instance: Instance, own: Mapping[str, Any] | None = None
-    ) -> bytes:
+    def evaluate_text(self, template: Template, instance: Instance, own: Mapping[str, Any] | None = None) -> bytes:
         """Return the same as JSON text, secrets redacted. Raises ExpressionError."""
         try:
             return jsonvalue.encode(redact(self.evaluate(template, instance, own)))

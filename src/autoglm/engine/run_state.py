@@ -569,4 +569,3 @@ class RunState:
         if instance is None or instance.attempt != attempt:
             return False
         return (instance.status is _S.RETRYING) if kind == RETRY else (instance.status is _S.RUNNING)
-

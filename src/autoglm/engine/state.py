@@ -1,7 +1,7 @@
 """What a run is made of while it lives: scopes, task instances, loops. Plain data; only ``Run.apply`` changes it.
 
-A task instance is created when its first upstream news arrives, and one of a loop is dropped when it has succeeded: what
-stays of a finished item is its result and one byte of status.
+A task instance is created when its first upstream news arrives, and one of a loop is dropped when it has succeeded:
+what stays of a finished item is its result.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ from hashlib import sha256
 
 import msgspec
 
-from autoglm.base.errors import Failure
 from autoglm.base.durations import format_duration
+from autoglm.base.errors import Failure
 from autoglm.engine.messages import INLINE_LIMIT, NULL, Blob
 from autoglm.engine.state import Instance, LoopState, Scope
 from autoglm.spec.expressions import ExpressionError

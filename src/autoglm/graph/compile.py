@@ -231,9 +231,7 @@ def node_templates(node: Node) -> Iterator[Template]:
     return _templates(**{name: getattr(node, name) for name in _TEMPLATED})
 
 
-def _templates(
-    *, loop: LoopPlan | None, rules: tuple[Rule, ...], **fields: Template | None
-) -> Iterator[Template]:
+def _templates(*, loop: LoopPlan | None, rules: tuple[Rule, ...], **fields: Template | None) -> Iterator[Template]:
     for template in fields.values():
         if template is not None and not template.is_constant:
             yield template

@@ -197,7 +197,9 @@ class Dispatcher:
             failure = Failure("not-json", message, ("not-json",), retryable=False, hint=error.hint)
             return m.AttemptRaised(command.task, command.attempt, self._clean(failure))
         if len(output) > _MAX_OUTPUT:
-            message = f"its result is {len(output) // 1_000_000} MB of JSON, and {_MAX_OUTPUT // 1_000_000} MB is the limit"
+            message = (
+                f"its result is {len(output) // 1_000_000} MB of JSON, and {_MAX_OUTPUT // 1_000_000} MB is the limit"
+            )
             hint = "write it to a file, and return the path"
             failure = Failure("output-too-large", message, ("output-too-large",), retryable=False, hint=hint)
             return m.AttemptRaised(command.task, command.attempt, failure)

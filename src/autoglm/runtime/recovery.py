@@ -45,9 +45,7 @@ def read_definition(store: Store, created: m.RunCreated) -> tuple[Workflow, str]
     return Workflow.model_validate_json(bytes(definition.workflow)), definition.source
 
 
-def replay(
-    store: Store, run_id: str, graph: Graph, secrets: Mapping[str, Any] | None = None
-) -> tuple[Run, int]:
+def replay(store: Store, run_id: str, graph: Graph, secrets: Mapping[str, Any] | None = None) -> tuple[Run, int]:
     """Return the run as its journal tells it, and the number of its last record.
 
     Raises:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from autoglm.base.errors import EngineError, StoreError
+from autoglm.base.errors import StoreError
 from autoglm.engine import messages as m
 from autoglm.engine.codec import encode_record
 from autoglm.engine.machine import Run
@@ -108,8 +108,8 @@ class Runner:
                     keeper.cancel()
                     self._dispatcher.abandon_all()
                     self._stop_timers()
-        except* Exception as errors:
-            raise errors.exceptions[0] from None  # one is enough to tell: the others are what it brought down
+        except* Exception as errors:  # noqa: BLE001  # raised again, without the group around it
+            raise errors.exceptions[0] from None  # the first tells; the others are what it brought down
         await self._flush_last()
         return self.run.status
 
