@@ -257,7 +257,7 @@ class TestCheck:
         ("options", "found"),
         [
             ({}, [((), "prompt-missing")]),
-            ({"system": "x", "model": "declraed"}, [(("model",), "unknown-model"), ((), "prompt-missing")]),
+            ({"system": "x", "model": "olama/qwen3"}, [(("model",), "unknown-model"), ((), "prompt-missing")]),
             ({"prompt": "a", "prompt_template": "b"}, [(("prompt_template",), "prompt-twice")]),
             ({"prompt": " "}, [(("prompt",), "prompt-empty")]),
             ({"prompt": None}, [(("prompt",), "prompt-empty")]),

@@ -94,9 +94,10 @@ class LlmGenerateTask:
         """Yield what is wrong with the options, as far as they are no templates."""
         options = task.options
         model = options.get("model")
-        if isinstance(model, str) and "{{" not in model and not known_model(model, {}, catalog.models):
+        # Declared names are checked with the file, which knows its own; what a prefix may be is known here.
+        if isinstance(model, str) and "/" in model and "{{" not in model and not known_model(model, {}, catalog.models):
             hint = suggest_model(model, {}, catalog.models)
-            yield ("model",), Diagnostic("unknown-model", f"the model `{model}` does not exist", hint=hint)
+            yield ("model",), Diagnostic("unknown-model", f"there is no model `{model}`", hint=hint)
         if not any(name in options for name in ("prompt", "prompt_template", "messages")):
             hint = "write `prompt:`, `prompt_template:` or `messages:`"
             yield Diagnostic("prompt-missing", f"`{task.name}` has nothing to ask the model", hint=hint)
