@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.expressions import ExpressionError
+from autoglm.spec.faults import suggest
 from autoglm.spec.model import Join, OnError, Outcome, Path
 from autoglm.spec.names import Kind
 from autoglm.spec.report import Report
@@ -42,6 +43,7 @@ def _check_upstreams(info: TaskInfo, report: Report) -> None:
             hint = (
                 "it stands outside of this group; tasks in a group depend on each other only, the group depends on it"
             )
+        hint = hint or suggest(upstream, _others(info), what="the tasks are")
         message = f"`{name}` depends on `{upstream}`, which does not exist"
         if info.scope.owner is not None:
             message += f" in the group `{info.scope.owner.task.name}`"
@@ -49,6 +51,10 @@ def _check_upstreams(info: TaskInfo, report: Report) -> None:
     if info.index in info.upstreams:
         path = info.upstreams[info.index].path
         report.task(info.task, path, "self-dependency", f"`{name}` depends on itself", hint="take it out", word=name)
+
+
+def _others(info: TaskInfo) -> list[str]:
+    return [other.task.name for other in info.scope.tasks if other is not info]
 
 
 def _check_targets(info: TaskInfo, catalog: Catalog, report: Report) -> None:
@@ -60,6 +66,7 @@ def _check_targets(info: TaskInfo, catalog: Catalog, report: Report) -> None:
             )
         elif index is None and action not in catalog.functions:
             hint = report.did_you_mean(action, (other.task for other in info.scope.tasks if other is not info))
+            hint = hint or suggest(action, _others(info), what="the tasks are")
             message = f"the decision `{info.task.name}` leads to `{action}`, which is neither a task nor a function"
             report.task(info.task, path, "unknown-task", message, hint=hint, word=action)
 

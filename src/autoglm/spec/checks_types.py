@@ -73,10 +73,6 @@ class _Checker:
         if task.output_schema is not None:
             self._schema(task, task.output_schema)
         loop = task.loop
-        if loop is not None and isinstance(loop.over, str) and not _holds_template(loop.over):
-            hint = f"write `{{{{ {loop.over} }}}}` for what it names, or a list"
-            message = f"the loop of `{task.name}` is over a text, which is no list"
-            self._say(task, ("loop", "over"), "loop-over-text", message, hint)
         if loop is not None and loop.file is not None:
             self._file(task, ("loop", "file"), loop.file.partition("#")[0])
 
@@ -89,9 +85,10 @@ class _Checker:
         hint: str | None = None,
         word: str | None = None,
         *,
+        key: bool = False,
         warning: bool = False,
     ) -> None:
-        self.report.task(task, path, code, message, hint=hint, word=word, warning=warning)
+        self.report.task(task, path, code, message, hint=hint, word=word, key=key, warning=warning)
 
     # -------------------------------------------------------------------------------------------------- the type
 
@@ -131,7 +128,7 @@ class _Checker:
                 if name not in kind.options:
                     message = f"a task of type `{task.type}` has no option `{name}`"
                     hint = suggest(name, kind.options, what="its options are")
-                    self._say(task, ("options", name), "unknown-option", message, hint, name)
+                    self._say(task, ("options", name), "unknown-option", message, hint, key=True)
         if isinstance(task.options.get("api_key"), str) and not _holds_template(task.options["api_key"]):
             self.literal_key(("options", "api_key"), task, f"the key of `{task.name}`")
         if "model" in kind.options:
@@ -178,7 +175,7 @@ class _Checker:
             if name not in function.parameters and not takes_more:
                 hint = suggest(name, function.parameters, what="it takes") or "it takes none"
                 message = f"`{function.name}` ({function.origin}) has no parameter `{name}`"
-                self._say(task, ("arguments", name), "unknown-parameter", message, hint, name)
+                self._say(task, ("arguments", name), "unknown-parameter", message, hint, key=True)
         missing = [name for name in function.required if not self._is_filled(info, name)]
         if missing and len(info.upstreams) == 1 and len(missing) == 1:
             return  # a lone parameter without a value gets the single upstream's result

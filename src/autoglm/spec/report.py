@@ -29,9 +29,10 @@ class Report:
         hint: str | None = None,
         word: str | None = None,
         offset: tuple[int, int] | None = None,
+        key: bool = False,
         warning: bool = False,
     ) -> None:
-        """Report something about a field of ``task`` (the task itself for no path).
+        """Report something about a field of ``task`` (the task itself for no path), or about its key.
 
         ``word``, or the ``offset`` (line, column) in the field's text, narrows it down.
         """
@@ -39,7 +40,10 @@ class Report:
         if self.document is None:
             self.found.append(Diagnostic(code, message, None, hint, severity))
             return
-        place = field_place(self.document, task, *path)
+        if key:
+            place = self.document.place(field_path(task, *path), key=True)
+        else:
+            place = field_place(self.document, task, *path)
         excerpt = self.document.excerpt(place.line)
         found = Diagnostic(code, message, place, hint, severity, excerpt)
         self.found.append(_narrowed(found, word) if offset is None else _at_offset(found, offset))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 import re
 import string
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -357,6 +358,15 @@ _ENVIRONMENT: Final = _environment()
 def _parse(source: str, state: str | None) -> Analysis:
     if len(source) > _MAX_SOURCE:
         raise too_large(f"its source has {len(source):,} characters")
+    if "\\" in source:
+        # Jinja's lexer warns of escapes such as \d, which are what people write in patterns and mean as they stand.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return _parse_quietly(source, state)
+    return _parse_quietly(source, state)
+
+
+def _parse_quietly(source: str, state: str | None) -> Analysis:
     parser = None
     try:
         parser = Parser(_ENVIRONMENT, source, state=state)
