@@ -219,6 +219,13 @@ def test_the_one_that_is_left_gets_the_upstream_or_the_item(project: Any) -> Non
     assert failure(root, "g", upstream={"a": 1}).code == "missing-argument"
 
 
+def test_several_that_are_left_get_the_fields_of_the_single_upstream(project: Any) -> None:
+    root = project(a="def f(text, lang, size=1):\n    return [text, lang, size]\n")
+    assert run(root, "f", upstream={"before": {"text": "t", "lang": "l", "size": 2}})[0] == ["t", "l", 1]
+    error = failure(root, "f", upstream={"before": {"text": "t"}})
+    assert (error.code, "`lang`" in error.message, "`text`" in error.message) == ("missing-argument", True, False)
+
+
 def test_the_loop_variable_by_its_own_name(project: Any) -> None:
     assert run(project(a="def f(a, row):\n    return row\n"), "f", arguments={"a": 1}, item=3, item_name="row")[0] == 3
 
@@ -348,9 +355,8 @@ def test_default_executor_and_checks() -> None:
     assert task_type.default_executor(task(), catalog) == "thread"
     assert task_type.default_executor(task(options={"handler": "wait"}), catalog) == "inline"
     assert task_type.default_executor(task(options={"handler": "os:getpid"}), catalog) == "thread"
-    found = list(task_type.check(task(**{"with": {"texts": 1}}, env={"A": "1"}), catalog))
+    found = list(task_type.check(task(env={"A": "1"}), catalog))
     assert [(path, d.code, d.is_error) for path, d in found] == [
-        (("with", "texts"), "unknown-argument", True),
         (("env",), "env-without-process", False),
     ]
 

@@ -10,7 +10,8 @@ Parameters are filled by name. For each one the first of these that has it:
 6. the project's service of that name;
 7. if it is the only required one that is left and can be given by position: the result of the single upstream, else
    the loop's item;
-8. its own default.
+8. if several are left: the fields of those names in the single upstream's result;
+9. its own default.
 """
 
 from __future__ import annotations
@@ -75,12 +76,7 @@ class FunctionTask:
         return "inline" if function is not None and function.is_async else "thread"
 
     def check(self, task: Task, catalog: Catalog) -> Iterator[tuple[tuple[str | int, ...], Diagnostic]]:
-        """Yield what is wrong with the arguments, as far as the function's source tells."""
-        function = _info(task, catalog)
-        if function is not None and not function.accepts_any and len(function.parameters) >= len(function.required):
-            for name in task.arguments:
-                if name not in function.parameters and plain_name(name) not in function.parameters:
-                    yield ("with", name), _unknown_argument(function.name, name, function.parameters)
+        """Yield ``env`` where it has no effect. Names and arguments are checked where all functions are known."""
         if task.env and task.executor != "process":
             yield (
                 ("env",),
@@ -141,8 +137,7 @@ async def _bind(handler: Handler, attempt: Attempt, handlers: Handlers) -> dict[
         bound.update(extra)
     elif extra and not handler.context_names:
         name = next(iter(extra))
-        unknown = _unknown_argument(handler.name, name, [p.name for p in handler.parameters])
-        raise TaskError(unknown.message, code=unknown.code, retryable=False, hint=unknown.hint)
+        raise _unknown_argument(handler.name, name, [p.name for p in handler.parameters])
     return bound
 
 
@@ -171,7 +166,7 @@ async def _service(name: str, attempt: Attempt) -> Any:
 
 
 def _fill_last(handler: Handler, left: list[Parameter], attempt: Attempt, bound: dict[str, Any]) -> None:
-    """Give the single parameter that is left the upstream's result or the item; or say what is missing."""
+    """Give the one parameter that is left the upstream's result or the item, several its fields; or say what lacks."""
     if len(left) == 1 and left[0].is_positional:
         if len(attempt.upstream) == 1:
             bound[left[0].name] = next(iter(attempt.upstream.values()))
@@ -179,6 +174,13 @@ def _fill_last(handler: Handler, left: list[Parameter], attempt: Attempt, bound:
         if attempt.item_name is not None or attempt.item is not None:
             bound[left[0].name] = attempt.item
             return
+    if len(left) > 1 and len(attempt.upstream) == 1:
+        result = next(iter(attempt.upstream.values()))
+        if isinstance(result, dict):
+            bound.update({parameter.name: result[parameter.name] for parameter in left if parameter.name in result})
+            left = [parameter for parameter in left if parameter.name not in bound]
+            if not left:
+                return
     names = ", ".join(f"`{parameter.name}`" for parameter in left)
     in_scope = sorted({*attempt.arguments, *attempt.upstream, *attempt.inputs})
     hint = f"pass it: `with: {{{left[0].name}: …}}`"
@@ -190,12 +192,13 @@ def _fill_last(handler: Handler, left: list[Parameter], attempt: Attempt, bound:
     )
 
 
-def _unknown_argument(function: str, name: str, parameters: Collection[str]) -> Diagnostic:
+def _unknown_argument(function: str, name: str, parameters: Collection[str]) -> TaskError:
     close = did_you_mean(name, parameters)
     takes = f"it takes {', '.join(parameters)}" if parameters else "it takes none"
-    return Diagnostic(
-        "unknown-argument",
+    return TaskError(
         f"`{function}` has no parameter `{name}`",
+        code="unknown-argument",
+        retryable=False,
         hint=f"did you mean `{close}`?" if close else takes,
     )
 

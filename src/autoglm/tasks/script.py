@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoglm.base.diagnostics import Diagnostic, did_you_mean
+from autoglm.base.diagnostics import Diagnostic
 from autoglm.base.errors import TaskError
 from autoglm.base.jsonvalue import NotJson, decode, encode
 from autoglm.executors.failures import clip
@@ -92,23 +92,12 @@ class ScriptTask:
     )
 
     def check(self, task: Task, catalog: Catalog) -> Iterator[tuple[tuple[str | int, ...], Diagnostic]]:
-        """Yield a script that lies outside of the project or does not exist."""
+        """Yield a script that lies outside of the project. That it exists is checked with all other files."""
         script = task.options.get("script")
         if not isinstance(script, str) or "{{" in script or "{%" in script or posixpath.isabs(script):
             return
-        inside = _inside(script)
-        if inside is None:
-            yield ("script",), _outside(script)
-        elif catalog.files is not None and inside not in catalog.files:
-            close = did_you_mean(inside, catalog.files)
-            yield (
-                ("script",),
-                Diagnostic(
-                    "script-not-found",
-                    f"the script `{script}` does not exist",
-                    hint=f"did you mean `{close}`?" if close else "paths are relative to the project root",
-                ),
-            )
+        if _inside(script) is None:
+            yield ("options", "script"), _outside(script)
 
     async def run(self, attempt: Attempt) -> Any:
         """Run the script and return what it answers. Raises TaskError."""
