@@ -232,6 +232,8 @@ class TaskReader:
         return key not in task_fields.OTHER_WORDS and did_you_mean(key, known) is None
 
     def _unknown_key(self, draft: _Draft, key: str) -> None:
+        if self.values.is_full:
+            return
         kind = draft.type
         known: set[str] = {*TASK_FIELDS, *(draft.known_options or ())}
         hint = None

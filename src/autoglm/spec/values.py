@@ -81,6 +81,11 @@ class Values:
         self.diagnostics: list[Diagnostic] = list(document.problems)
         self._durations: dict[object, float] = {}
 
+    @property
+    def is_full(self) -> bool:
+        """True when there are more diagnostics than anybody reads: the rest is not even worked out."""
+        return len(self.diagnostics) >= MAX_DIAGNOSTICS
+
     def error(
         self,
         code: str,
@@ -91,7 +96,7 @@ class Values:
         hint: str | None = None,
         severity: Severity = Severity.ERROR,
     ) -> None:
-        if len(self.diagnostics) < MAX_DIAGNOSTICS:
+        if not self.is_full:
             found = self.document.diagnostic(code, message, path, key=key, hint=hint, severity=severity)
             self.diagnostics.append(found)
 
@@ -103,6 +108,8 @@ class Values:
         self.error("wrong-kind", f"{where} must be {expected}, but it is {describe(value)}", (*path, key), hint=hint)
 
     def unknown_key(self, key: str, path: Path, known: Iterable[str], what: str, hint: str | None = None) -> None:
+        if self.is_full:
+            return
         place = self.document.place((*path, key), key=True)
         if any(problem.place == place for problem in self.document.problems):
             return  # the text itself is wrong here, and said so
