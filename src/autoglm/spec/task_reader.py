@@ -139,7 +139,8 @@ class TaskReader:
             shorthand = (
                 self._shorthand(body) if kind == "function" and not body.keys() & {"handler", "action"} else None
             )
-            return kind, shorthand if shorthand in self.catalog.functions else None
+            is_function = shorthand is not None and shorthand in self.catalog.functions
+            return kind, shorthand if is_function else None
         own = self.catalog.functions.get(entry.name)
         for key, kind in self._signatures.items():
             if key in body and not (own is not None and key in own.parameters):
