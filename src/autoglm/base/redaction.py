@@ -33,13 +33,17 @@ class Secret(str):
 def contains_secret(value: Any) -> bool:
     """Tell whether ``value`` is, or anywhere holds, a :class:`Secret`."""
     kind = type(value)
-    if kind is Secret:
-        return True
     if kind is dict:
-        return any(type(key) is Secret or contains_secret(entry) for key, entry in value.items())
+        for key, entry in value.items():
+            if type(key) is Secret or (type(entry) not in _PLAIN and contains_secret(entry)):
+                return True
+        return False
     if kind is list or kind is tuple:
-        return any(contains_secret(entry) for entry in value)
+        return any(type(entry) not in _PLAIN and contains_secret(entry) for entry in value)
     return isinstance(value, Secret)
+
+
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def redact(value: Any) -> Any:

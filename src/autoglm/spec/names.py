@@ -221,42 +221,37 @@ def infer_inputs(workflow: Workflow) -> dict[str, InputSpec]:
     from autoglm.spec.scopes import read_scopes, walk_scopes
 
     required: dict[str, bool] = {}
+
+    def note(reading: Reading, name: str, *, is_needed: bool) -> None:
+        required[name] = required.get(name, False) or (is_needed and not _is_guarded(reading, name))
+
     for scope in walk_scopes(read_scopes(workflow)):
         for info in scope.tasks:
             for reading in info.readings:
-                bound = nearer_names(info.task, reading.kind, scope.loops) | SPECIAL | OWN
-                for name in _roots(reading.template):
-                    if name in bound or name in workflow.vars:
-                        continue
+                bound = nearer_names(info.task, reading.kind, scope.loops)
+                for name in _free_names(reading, bound, workflow):
                     needed = info.needs_input(name)
                     if needed is not None:
-                        required[name] = required.get(name, False) or (needed and not _is_guarded(reading, name))
+                        note(reading, name, is_needed=needed)
+                _note_inputs(reading, required)
     for reading in read_outputs(workflow)[0]:
-        for name in _roots(reading.template):
-            if name not in SPECIAL and name not in workflow.vars and name not in OWN:
-                required[name] = required.get(name, False) or not _is_guarded(reading, name)
-    for reading_path, name in _input_fields(workflow):
-        required[name] = required.get(name, False) or not reading_path
+        for name in _free_names(reading, frozenset(), workflow):
+            note(reading, name, is_needed=True)
+        _note_inputs(reading, required)
     return {name: InputSpec(required=needed) for name, needed in required.items()}
 
 
-def _input_fields(workflow: Workflow) -> Iterator[tuple[bool, str]]:
-    """Yield what is read as ``inputs.x``, and whether it may be missing."""
-    readings = list(read_outputs(workflow)[0])
-    stack = list(workflow.tasks)
-    while stack:
-        task = stack.pop(0)
-        readings += read_templates(task)[0]
-        stack += task.tasks
-    for reading in readings:
-        for chain in reading.template.paths:
-            if chain[0] == "inputs" and len(chain) > 1:
-                yield chain in reading.template.guarded, chain[1]
+def _note_inputs(reading: Reading, required: dict[str, bool]) -> None:
+    """Note what is read as ``inputs.x``."""
+    for chain in reading.template.paths:
+        if chain[0] == "inputs" and len(chain) > 1:
+            required[chain[1]] = required.get(chain[1], False) or chain not in reading.template.guarded
 
 
-def _roots(template: Template) -> list[str]:
-    """Return the names that ``template`` reads in the order in which they stand there."""
-    return list(dict.fromkeys(chain[0] for chain in template.paths))
+def _free_names(reading: Reading, bound: frozenset[str], workflow: Workflow) -> list[str]:
+    """Return the names that nothing nearer binds, in the order in which they stand there."""
+    roots = dict.fromkeys(chain[0] for chain in reading.template.paths)
+    return [n for n in roots if n not in bound and n not in SPECIAL and n not in OWN and n not in workflow.vars]
 
 
 def _is_guarded(reading: Reading, name: str) -> bool:
