@@ -20,7 +20,7 @@ Schema = dict[str, Any]
 _STRUCTURAL = ("group", "decision", "wait", "approval", "workflow")
 _DURATION_PATTERN = (
     r"^\s*(\d+(\.\d+)?|(\d+(\.\d+)?(ms|s|m|h|d|w))+"
-    r"|[Pp](\d+(\.\d+)?[Ww])?(\d+(\.\d+)?[Dd])?([Tt](\d+(\.\d+)?[Hh])?(\d+(\.\d+)?[Mm])?(\d+(\.\d+)?[Ss])?)?)\s*$"
+    r"|[Pp](?=[\dTt])(\d+(\.\d+)?[Ww])?(\d+(\.\d+)?[Dd])?([Tt](?=\d)(\d+(\.\d+)?[Hh])?(\d+(\.\d+)?[Mm])?(\d+(\.\d+)?[Ss])?)?)\s*$"
 )
 _TEMPLATE: Schema = {"type": "string", "pattern": r"\{[{%]"}
 _SCALAR: Schema = {"type": ["string", "number", "boolean"]}
@@ -209,10 +209,11 @@ def _task(catalog: Catalog) -> Schema:
     # A misspelt field must not pass as a function's parameter: these words are never one of ours.
     parameters = _parameters(catalog)
     wrong_words = sorted(word for word in OTHER_WORDS if word not in properties and word not in parameters)
+    by_type = [_of_type(info, parameters) for info in catalog.task_types.values() if info.name != "function"]
     return {
         "type": "object",
         "properties": {**properties, **dict.fromkeys(wrong_words, False)},
-        "allOf": [_of_type(info, parameters) for info in catalog.task_types.values() if info.name != "function"],
+        "allOf": [{}, *by_type],  # draft-07 wants one at least
     }
 
 
