@@ -85,7 +85,12 @@ class Run(RunState):
             "config": created.config,
             "env": created.env,
             "secrets": self._secrets,
-            "run": {"id": created.run_id, "workflow": created.workflow, "namespace": workflow.namespace},
+            "run": {
+                "id": created.run_id,
+                "workflow": created.workflow,
+                "namespace": workflow.namespace,
+                "offline": created.offline,
+            },
         }
 
     # ---------------------------------------------------------------------------------------------------- handle
