@@ -5,6 +5,7 @@ Everything here works on numbers alone, is deterministic, and knows nothing of t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -25,7 +26,7 @@ class Layers:
 
     def links(self) -> list[tuple[int, int]]:
         """Every step of every route, once."""
-        steps = {(a, b): None for route in self.routes for a, b in zip(route, route[1:], strict=False)}
+        steps = {(a, b): None for route in self.routes for a, b in itertools.pairwise(route)}
         return list(steps)
 
 
@@ -163,7 +164,7 @@ def spread(wishes: Sequence[float], sizes: Sequence[float], gap: float) -> list[
     Subtracting the smallest possible distances leaves "must not decrease": pool-adjacent-violators solves it.
     """
     offsets = [0.0]
-    for one, two in zip(sizes, sizes[1:], strict=False):
+    for one, two in itertools.pairwise(sizes):
         offsets.append(offsets[-1] + (one + two) / 2 + gap)
     blocks: list[tuple[float, int]] = []
     for wish, offset in zip(wishes, offsets, strict=False):

@@ -193,7 +193,11 @@ class _Drawing:
         A net that leaves downwards where another one arrives must have turned aside above it.
         """
         first = [
-            {m for m, other in enumerate(nets) if m != n and (other.sources - other.targets) & (net.targets - net.sources)}
+            {
+                m
+                for m, other in enumerate(nets)
+                if m != n and (other.sources - other.targets) & (net.targets - net.sources)
+            }
             for n, net in enumerate(nets)
         ]
         tracks = [-1] * len(nets)

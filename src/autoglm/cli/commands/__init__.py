@@ -1,0 +1,1 @@
+"""The commands, a module for each family. Modules import what they need when they are called, not before."""

@@ -1,0 +1,294 @@
+"""Commands that look at runs: list, show, logs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autoglm.cli import options
+
+if TYPE_CHECKING:
+    from autoglm.app.session import Session
+    from autoglm.stores.protocol import LogLine, RunRow, TaskRow
+
+_PAGE = 500
+
+
+def list_runs(
+    status: Annotated[str | None, typer.Option(metavar="STATUS", help="Only runs in this status.")] = None,
+    workflow: Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this workflow.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="At most so many, newest first.")] = 20,
+    json: options.Json = False,
+    project: options.Project = None,
+    store: options.Store = None,
+) -> int:
+    """List the project's runs, newest first."""
+    from autoglm.cli.opening import open_session
+    from autoglm.cli.output import say, say_json
+    from autoglm.cli.tables import say_table
+    from autoglm.engine.states import RunStatus
+
+    _check_status(status, [each.value for each in RunStatus])
+    with open_session(project, store) as session:
+        rows = session.store.list_runs(status=status, workflow=workflow, limit=limit)
+        if json:
+            say_json({"runs": [run_data(row) for row in rows]})
+        elif not rows:
+            say("no runs")
+        else:
+            table = [
+                [row.run_id, row.workflow, row.status, _when(row.created_at), _took(row), _counts(row)] for row in rows
+            ]
+            say_table(["RUN", "WORKFLOW", "STATUS", "STARTED", "TOOK", "TASKS"], table, status=2)
+    return 0
+
+
+def show(
+    run: options.RunId,
+    task: Annotated[str | None, typer.Argument(metavar="[TASK]", help="A task's id, such as `clean[12]`.")] = None,
+    status: Annotated[str | None, typer.Option(metavar="STATUS", help="Only tasks in this status, items too.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="At most so many tasks.")] = 100,
+    json: options.Json = False,
+    project: options.Project = None,
+    store: options.Store = None,
+) -> int:
+    """Show a run and its tasks, or one task with its result."""
+    from autoglm.cli.opening import open_session
+    from autoglm.engine.states import TaskStatus
+
+    _check_status(status, [each.value for each in TaskStatus])
+    with open_session(project, store) as session:
+        run_id = session.find_run(run)
+        row = session.store.get_run(run_id)
+        if task is not None:
+            _show_task(session, row, task, as_json=json)
+        else:
+            _show_run(session, row, _tasks(session, row, status, limit), as_json=json)
+    return 0
+
+
+def _tasks(session: Session, row: RunRow, status: str | None, limit: int) -> list[TaskRow]:
+    """Return the tasks of the file (those in ``status``: every instance), not the items of its loops."""
+    store = session.store
+    if status is not None:
+        return store.list_tasks(row.run_id, statuses=[status], limit=limit)
+    from autoglm.runtime.recovery import read_created, read_definition
+
+    workflow, _ = read_definition(store, read_created(store, row.run_id))
+    found: list[TaskRow] = []
+    waiting = [(task, task.name) for task in reversed(workflow.tasks)]
+    while waiting and len(found) < limit:
+        task, path = waiting.pop()
+        known = store.get_task(row.run_id, path)
+        found.append(known if known is not None else _pending(path))
+        if task.loop is None:
+            waiting.extend((inner, f"{path}.{inner.name}") for inner in reversed(task.tasks))
+    return found
+
+
+def _pending(path: str) -> TaskRow:
+    from autoglm.stores.protocol import TaskRow
+
+    return TaskRow(0, path, path, "pending")
+
+
+def _show_run(session: Session, row: RunRow, tasks: list[TaskRow], *, as_json: bool) -> None:
+    from autoglm.cli.output import say, say_json
+    from autoglm.cli.stored import run_facts
+    from autoglm.cli.summary import clipped_json
+    from autoglm.cli.tables import say_table
+
+    facts = run_facts(session.store, row.run_id)
+    if as_json:
+        say_json({**run_data(row), **facts, "tasks": [task_data(each) for each in tasks]})
+        return
+    from autoglm.cli.measure import harmless
+
+    say(f"run       {row.run_id}")
+    say(f"workflow  {harmless(row.workflow)}  ({harmless(row.file)})" if row.file else f"workflow  {row.workflow}")
+    say(f"status    {row.status}{_driven(row)}")
+    say(f"started   {_when(row.created_at)}, took {_took(row)}")
+    if row.error:
+        say(f"error     {harmless(row.error)}")
+    if facts["offline"]:
+        say("REHEARSAL (--offline): no model was asked.")
+    for title in ("inputs", "outputs"):
+        if facts[title]:
+            say(f"{title}:")
+            for line in clipped_json(facts[title], f"autoglm show {row.run_id} --json"):
+                say(line)
+    if tasks:
+        say()
+        table = [[t.task, t.status, str(t.attempts), _task_took(t), _error(t)] for t in tasks]
+        say_table(["TASK", "STATUS", "ATTEMPTS", "TOOK", "ERROR"], table, status=1)
+
+
+def _show_task(session: Session, row: RunRow, task: str, *, as_json: bool) -> None:
+    from autoglm.base.diagnostics import did_you_mean
+    from autoglm.base.errors import UsageError
+    from autoglm.cli.measure import harmless
+    from autoglm.cli.output import say, say_json
+    from autoglm.cli.stored import task_result
+    from autoglm.cli.summary import clipped_json
+
+    found = session.store.get_task(row.run_id, task)
+    if found is None:
+        names = [each.task for each in _tasks(session, row, None, 1000)]
+        if task in names:
+            found = _pending(task)
+        else:
+            close = did_you_mean(task, names)
+            hint = f"did you mean `{close}`?" if close else f"`autoglm show {row.run_id}` lists them"
+            raise UsageError(f"run {row.run_id} has no task {task!r}", code="task-not-found", hint=hint)
+    result = task_result(session, row.run_id, found)
+    if as_json:
+        say_json({**task_data(found), "result": result.value})
+        return
+    say(f"task      {harmless(found.task)}  (run {row.run_id})")
+    say(f"status    {found.status}, {found.attempts} attempt{'s' if found.attempts != 1 else ''}")
+    if found.started_at is not None:
+        say(f"started   {_when(found.started_at)}, took {_task_took(found)}")
+    if found.error:
+        say(f"error     {_error(found)}")
+    if result.hint:
+        say(f"hint      {harmless(result.hint)}")
+    if found.status == "succeeded":
+        say("result:")
+        for line in clipped_json(result.value, f"autoglm show {row.run_id} '{found.task}' --json"):
+            say(line)
+
+
+def logs(
+    run: options.RunId,
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="Only this task's lines and of what is in it.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run is over.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    project: options.Project = None,
+    store: options.Store = None,
+) -> int:
+    """Print the lines that a run's tasks wrote."""
+    import time
+
+    from autoglm.cli.opening import open_session
+
+    with open_session(project, store) as session:
+        run_id = session.find_run(run)
+        last = 0
+        while True:
+            is_over = session.store.get_run(run_id).owner is None
+            while page := session.store.list_logs(run_id, task=task, after=last, limit=_PAGE):
+                last = page[-1][0]
+                for _, line in page:
+                    _say_line(line, as_json=json)
+            if not follow or is_over:
+                return 0
+            _flush()
+            time.sleep(0.3)
+
+
+def _say_line(line: LogLine, *, as_json: bool) -> None:
+    import sys
+
+    from autoglm.cli.measure import harmless
+    from autoglm.cli.output import is_terminal, say, styled
+
+    if as_json:
+        import json
+
+        data = {"at": line.at, "task": line.task, "attempt": line.attempt, "stream": line.stream, "text": line.text}
+        say(json.dumps({**data, "level": line.level}))
+        return
+    text = harmless(line.text) if is_terminal(sys.stdout) else line.text
+    style = "yellow" if line.stream == "stderr" else ""
+    say(f"{_clock(line.at)} {styled(harmless(line.task), 'cyan', sys.stdout)} {styled(text, style, sys.stdout)}")
+
+
+def _flush() -> None:
+    import sys
+
+    sys.stdout.flush()
+
+
+def run_data(row: RunRow) -> dict[str, Any]:
+    """Return a run's row as JSON data."""
+    return {
+        "run_id": row.run_id,
+        "workflow": row.workflow,
+        "namespace": row.namespace,
+        "status": row.status,
+        "file": row.file,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+        "ended_at": row.ended_at,
+        "labels": row.labels,
+        "counts": row.counts,
+        "error": row.error,
+        "driven_by": row.owner,
+    }
+
+
+def task_data(row: TaskRow) -> dict[str, Any]:
+    """Return a task's row as JSON data."""
+    error = None if row.error is None else {"code": row.error_code, "message": row.error}
+    return {
+        "task": row.task,
+        "status": row.status,
+        "attempts": row.attempts,
+        "started_at": row.started_at,
+        "ended_at": row.ended_at,
+        "error": error,
+    }
+
+
+def _check_status(status: str | None, known: list[str]) -> None:
+    from autoglm.base.diagnostics import did_you_mean
+    from autoglm.base.errors import UsageError
+
+    if status is not None and status not in known:
+        close = did_you_mean(status, known)
+        hint = f"did you mean `{close}`?" if close else f"one of {', '.join(known)}"
+        raise UsageError(f"{status!r} is no status", code="unknown-status", hint=hint)
+
+
+def _driven(row: RunRow) -> str:
+    if row.owner is not None:
+        return f", driven by {row.owner}"
+    return "" if row.ended_at is not None else ", driven by nobody: `autoglm resume` continues it"
+
+
+def _counts(row: RunRow) -> str:
+    return ", ".join(f"{count:,} {status}" for status, count in row.counts.items() if count)
+
+
+def _error(row: TaskRow) -> str:
+    return ": ".join(part for part in (row.error_code, row.error) if part)
+
+
+def _task_took(row: TaskRow) -> str:
+    from autoglm.base.durations import format_duration
+
+    if row.started_at is None or row.ended_at is None:
+        return "-"
+    return format_duration(max(0.0, row.ended_at - row.started_at))
+
+
+def _took(row: RunRow) -> str:
+    from autoglm.base.durations import format_duration
+
+    end = row.ended_at if row.ended_at is not None else row.updated_at
+    return format_duration(max(0.0, end - row.created_at))
+
+
+def _when(at: float) -> str:
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _clock(at: float) -> str:
+    import time
+
+    return time.strftime("%H:%M:%S", time.localtime(at))

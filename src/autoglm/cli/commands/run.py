@@ -1,0 +1,161 @@
+"""Commands that start, continue or stop a run."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from autoglm.cli import options
+
+Durability = Literal["full", "process"]
+
+
+def run(
+    file: options.File,
+    inputs: options.Inputs = None,
+    inputs_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Inputs as YAML or JSON; `-` is standard input. -i goes first.")
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Rehearse: a stand-in answers for every model, and says so.")
+    ] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    durability: Annotated[
+        Durability | None, typer.Option(help="What a recorded result survives: a power cut, or `kill -9`.")
+    ] = None,
+    run_id: Annotated[str | None, typer.Option(metavar="ID", help="The new run's id, instead of a made one.")] = None,
+    max_parallel: options.MaxParallel = None,
+    store: options.Store = None,
+) -> int:
+    """Run a workflow file to its end."""
+    from autoglm.app.session import Session
+    from autoglm.cli.given import read_inputs
+    from autoglm.cli.output import warn
+    from autoglm.cli.watch import Manner, drive
+    from autoglm.spec.model import Durability as Kept
+
+    check_run_id(run_id)
+    kept = Kept(durability) if durability else None
+    with Session.open(file, store=store, durability=kept) as session:
+        loaded = session.load(file)
+        if not quiet and not json:
+            for doubt in (*session.warnings, *loaded.diagnostics):
+                warn(str(doubt))
+        values = read_inputs(loaded.workflow, inputs or [], inputs_file)
+        start = partial(session.run, loaded, values, offline=offline, run_id=run_id, max_parallel=max_parallel)
+        return drive(session, start, Manner(json, quiet, verbose))
+
+
+def check_run_id(run_id: str | None) -> None:
+    """Refuse ids that could not be typed again. Raises UsageError ``run-id-invalid``."""
+    import re
+
+    from autoglm.base.errors import UsageError
+
+    if run_id is not None and (run_id == "last" or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", run_id)):
+        hint = "use 1 to 100 letters, digits, dots, dashes and underscores, a letter or digit first; not `last`"
+        raise UsageError(f"{run_id!r} cannot be a run's id", code="run-id-invalid", hint=hint)
+
+
+def resume(
+    run: options.RunId,
+    inputs: options.SecretInputs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    max_parallel: options.MaxParallel = None,
+    project: options.Project = None,
+    store: options.Store = None,
+) -> int:
+    """Continue a run that was interrupted; nothing that was recorded is done again."""
+    return _go_on("resume", run, inputs or [], project, store, max_parallel, (json, quiet, verbose))
+
+
+def retry(
+    run: options.RunId,
+    inputs: options.SecretInputs = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    max_parallel: options.MaxParallel = None,
+    project: options.Project = None,
+    store: options.Store = None,
+) -> int:
+    """Run again what failed or was cancelled in a run, and what hangs on it; the rest keeps its results."""
+    return _go_on("retry", run, inputs or [], project, store, max_parallel, (json, quiet, verbose))
+
+
+def _go_on(
+    what: Literal["resume", "retry"],
+    run: str,
+    inputs: list[str],
+    project: Path | None,
+    store: str | None,
+    max_parallel: int | None,
+    manner: tuple[bool, bool, bool],
+) -> int:
+    from autoglm.cli.opening import open_session
+    from autoglm.cli.watch import Manner, drive
+
+    with open_session(project, store) as session:
+        run_id = session.find_run(run)
+        method = session.resume if what == "resume" else session.retry
+        start = partial(method, run_id, _secrets(inputs), max_parallel=max_parallel)
+        return drive(session, start, Manner(*manner))
+
+
+def _secrets(pairs: list[str]) -> dict[str, str]:
+    """Return the secret inputs given again: text, whatever it looks like."""
+    from autoglm.base.errors import UsageError
+
+    wrong = [pair for pair in pairs if "=" not in pair]
+    if wrong:
+        # The pair itself may be the secret: it is not repeated.
+        raise UsageError("an input is not written as name=value", code="bad-inputs", hint="write -i name=value")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def cancel(
+    run: options.RunId,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the record.")] = "",
+    project: options.Project = None,
+    store: options.Store = None,
+) -> int:
+    """Cancel a run: stop what runs, start nothing more."""
+    import asyncio
+
+    from autoglm.cli.opening import open_session
+    from autoglm.cli.output import say
+
+    with open_session(project, store) as session:
+        run_id = session.find_run(run)
+        status = asyncio.run(session.cancel(run_id, reason))
+        told = (
+            "has been asked to cancel; `autoglm show` tells when it has" if status == "cancelling" else f"is {status}"
+        )
+        say(f"run {run_id} {told}")
+    return 0
+
+
+def pause(run: options.RunId, project: options.Project = None, store: options.Store = None) -> int:
+    """Let a run that another process drives finish what runs, and start nothing more."""
+    import time
+
+    from autoglm.base.errors import UsageError
+    from autoglm.cli.opening import open_session
+    from autoglm.cli.output import say
+
+    with open_session(project, store) as session:
+        run_id = session.find_run(run)
+        row = session.store.get_run(run_id)
+        if row.owner is None:
+            hint = f"`autoglm resume {run_id}` continues it" if row.ended_at is None else None
+            raise UsageError(f"nobody drives run {run_id}: it is {row.status}", code="run-not-driven", hint=hint)
+        session.store.post_signal(run_id, "pause", None, time.time())
+        say(f"run {run_id} has been asked to pause; `autoglm resume {run_id}` continues it then")
+    return 0

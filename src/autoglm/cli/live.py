@@ -1,0 +1,79 @@
+"""The live screen: the view redrawn in place, a few times a second. Imported on terminals only, as it needs rich."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+
+from autoglm.cli.measure import harmless
+from autoglm.cli.view import RunView
+
+if TYPE_CHECKING:
+    from autoglm.engine.messages import Event
+    from autoglm.stores.protocol import LogLine
+
+_FASTEST = 0.1
+_IDLE = 0.5
+"""Seconds between redraws when nothing has happened: clocks and countdowns go on."""
+_SHARE = 10
+"""A redraw that takes long makes the next one come later: at most a tenth of the time goes into drawing."""
+_FINAL_ROWS = 60
+
+
+class LiveScreen:
+    """Watches a run and draws it. Starts with :meth:`start`, inside the event loop; ends with :meth:`stop`."""
+
+    def __init__(self, view: RunView, *, verbose: bool = False) -> None:
+        self.view = view
+        self._verbose = verbose
+        self._console = Console(highlight=False, soft_wrap=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_dirty = True
+        self._drawn_at = 0.0
+
+    def start(self) -> None:
+        self._live.start()
+        self._draw()
+
+    def on_events(self, events: Sequence[Event], at: float) -> None:
+        """Take in what happened; it is drawn with the next redraw."""
+        self.view.on_events(events, at)
+        self._is_dirty = True
+
+    def on_log(self, line: LogLine) -> None:
+        """Take in a task's line; ``--verbose`` also prints it above the screen."""
+        self.view.on_log(line)
+        self._is_dirty = True
+        if self._verbose:
+            self._live.console.print(f"{harmless(line.task)} | {harmless(line.text)}", markup=False, style="dim")
+
+    def say(self, text: str, at: float) -> None:
+        """Show a line of our own in the footer."""
+        self.view.note = text
+        self._is_dirty = True
+
+    def _draw(self) -> None:
+        begun = time.monotonic()
+        if self._is_dirty or begun - self._drawn_at >= _IDLE:
+            self._is_dirty = False
+            self._drawn_at = begun
+            size = self._console.size
+            self._live.update(self.view.render(time.time(), size.width - 1, size.height - 1), refresh=True)
+        cost = time.monotonic() - begun
+        self._timer = asyncio.get_running_loop().call_later(max(_FASTEST, cost * _SHARE), self._draw)
+
+    def stop(self) -> None:
+        """Take the live screen away and leave the final tree in its place. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._live.is_started:
+            self._live.stop()
+            self.view.note = ""
+            self._console.print(self.view.render(time.time(), self._console.size.width - 1, _FINAL_ROWS))

@@ -1,0 +1,35 @@
+"""Options that several commands share, declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Project = Annotated[
+    Path | None,
+    typer.Option("--project", "-C", metavar="DIR", help="The project's folder; default: that of the present folder."),
+]
+Store = Annotated[
+    str | None,
+    typer.Option("--store", metavar="STORE", help="A SQLite file, or `memory`; default: what the settings say."),
+]
+RunId = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one that only it has, or `last`.")
+]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A workflow file, YAML or JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input, read by its declared type; may be repeated."),
+]
+SecretInputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", "-i", metavar="NAME=VALUE", help="A secret input again, as no journal holds it."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but what went wrong.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show every line that tasks write.")]
+MaxParallel = Annotated[
+    int | None, typer.Option("--max-parallel", min=1, metavar="N", help="How many attempts may run at once.")
+]

@@ -1,0 +1,88 @@
+"""The last words about a run: how it ended, what it gave, what failed and where to look."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from autoglm.base.durations import format_duration
+from autoglm.cli.icons import icon_of, style_of
+from autoglm.cli.measure import clip, harmless
+from autoglm.cli.output import say, styled, warn
+
+if TYPE_CHECKING:
+    from autoglm.app.report import RunReport
+    from autoglm.cli.view import RunView
+
+_MAX_LINES = 40
+_MAX_WIDTH = 400
+_SHOWN_FAILURES = 10
+
+
+def show_summary(report: RunReport, view: RunView, now: float, *, quiet: bool, where: str = "") -> None:
+    """Write it: the outcome and the outputs to standard output, what went wrong to standard error.
+
+    ``where`` are options that further commands need to find the run's project.
+    """
+    run = f"{report.run_id}{where}"
+    if not quiet:
+        status = styled(
+            f"{icon_of(report.status)} run {report.run_id} {report.status}", style_of(report.status), sys.stdout
+        )
+        say(f"{status} in {format_duration(view.elapsed(now))}")
+        if report.usage:
+            say(f"used: {_used(report.usage)}")
+        if report.outputs:
+            say("outputs:")
+            for line in clipped_json(report.outputs, f"autoglm show {run} --json"):
+                say(line)
+    sys.stdout.flush()
+    if report.offline:
+        loud = "REHEARSAL (--offline): no model was asked. Every model answer above and in the results was made up."
+        warn(styled(loud, "bold yellow", sys.stderr))
+    if report.status != "succeeded":
+        _show_failures(report, view, run)
+
+
+def _show_failures(report: RunReport, view: RunView, run: str) -> None:
+    for failed in view.failures[:_SHOWN_FAILURES]:
+        name = harmless(failed.task)
+        head = styled(f"{icon_of('failed')} {name}", style_of("failed"), sys.stderr)
+        warn(f"{head}  {failed.failure.code}: {clip(harmless(failed.failure.message), _MAX_WIDTH)}")
+        if failed.failure.hint:
+            warn(f"  hint: {harmless(failed.failure.hint)}")
+        warn(f"  look: autoglm logs {run} --task {_quoted(name)}")
+    more = view.failure_count - min(len(view.failures), _SHOWN_FAILURES)
+    if more > 0:
+        warn(f"… and {more:,} more: autoglm show {run} --status failed")
+    if not view.failures and report.error is not None:
+        warn(f"{report.error['code']}: {clip(harmless(report.error['message']), _MAX_WIDTH)}")
+    if report.status in ("failed", "cancelled"):
+        warn(f"run again what failed, and what hangs on it: autoglm retry {run}")
+    else:
+        warn(f"the run is not over; continue it: autoglm resume {run}")
+
+
+def clipped_json(value: Any, everything: str) -> Iterable[str]:
+    """Yield pretty JSON, line by line, and where to find ``everything`` when it is too long to show."""
+    lines = json.dumps(value, ensure_ascii=False, indent=2).split("\n")
+    was_clipped = len(lines) > _MAX_LINES
+    for line in lines[:_MAX_LINES]:
+        was_clipped |= len(line) > _MAX_WIDTH
+        yield clip(harmless(line), _MAX_WIDTH)
+    if was_clipped:
+        yield f"… all of it: {everything}"
+
+
+def _used(usage: Mapping[str, Any]) -> str:
+    """Return what was counted, such as ``12 calls, 3,400 input tokens``."""
+    counted = {name: value for name, value in usage.items() if type(value) in (int, float) and value}
+    return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counted.items()) or "nothing"
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)

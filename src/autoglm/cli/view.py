@@ -1,0 +1,568 @@
+"""What a person watching a run sees, as a model fed by events: pure, and cheap whatever the size of the run.
+
+Rules:
+
+1. ``take(event, at)`` is what changes it; it costs O(1) and returns what changed, for whoever prints lines.
+2. Tasks are kept by their *static* path: a loop over 100,000 items is one :class:`TaskView` with counters. Instances
+   are held only while they run or wait for a retry.
+3. ``rows(now, width, height)`` costs O(rows): what is running comes first, then what failed, then what ended last, then
+   what comes next; the rest is one summary line. What is shown stands in the order of the file, so that it stays calm.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from autoglm.base.durations import format_duration
+from autoglm.base.errors import Failure
+from autoglm.cli.icons import icon_of, style_of
+from autoglm.cli.measure import clip, harmless, pad, width_of
+from autoglm.engine import messages as m
+from autoglm.engine.states import FAILURES
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from autoglm.spec.model import Task, Workflow
+    from autoglm.stores.protocol import LogLine
+
+Line = list[tuple[str, str]]
+"""One row of the screen: texts, each with a rich style."""
+
+_RECENT = 64
+_KEPT_FAILURES = 20
+_SAMPLE_SECONDS = 0.5
+_ITEM_ROWS = 4
+_FAILED = frozenset(status.value for status in FAILURES)
+_OF_PARTS = ("loop-failed", "group-failed")
+"""Failures that only say that something inside failed: that was told already."""
+_ENDED = _FAILED | {"succeeded", "skipped", "cancelled", "rolled_back"}
+
+
+@dataclass(slots=True)
+class Active:
+    """An instance that runs, or waits for its next attempt until ``due``."""
+
+    task: str
+    started_at: float
+    attempt: int
+    due: float | None = None
+    error: str = ""
+    log: str = ""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the instances of a loop have come; ``samples`` of (time, ended) give the rate."""
+
+    total: int | None = 0
+    ended: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=20))
+
+    def note(self, at: float) -> None:
+        if not self.samples or at - self.samples[-1][0] >= _SAMPLE_SECONDS:
+            self.samples.append((at, self.ended))
+
+    def rate(self, now: float) -> float | None:
+        """Return items a second over the last samples, None before there is anything to tell."""
+        if not self.samples:
+            return None
+        at, ended = self.samples[0]
+        seconds = now - at
+        return (self.ended - ended) / seconds if seconds >= _SAMPLE_SECONDS and self.ended > ended else None
+
+
+@dataclass(slots=True)
+class TaskView:
+    """One task of the file, all its instances together."""
+
+    path: str
+    name: str
+    depth: int
+    order: int
+    parent: TaskView | None = None
+    max_attempts: int = 1
+    is_loop: bool = False
+    is_group: bool = False
+    is_repeated: bool = False
+    """It stands inside a loop: its status is that of many instances."""
+    status: str = "pending"
+    started_at: float | None = None
+    ended_at: float | None = None
+    error: str = ""
+    upstream_failed: bool = False
+    """It was skipped because something before it failed."""
+    progress: Progress | None = None
+    active: dict[str, Active] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an event changed, for a line of text. ``seconds`` is how long the instance, or its attempt, ran."""
+
+    task: str
+    status: str
+    view: TaskView
+    at: float
+    is_item: bool = False
+    attempt: int = 0
+    seconds: float | None = None
+    retry_at: float | None = None
+    detail: str = ""
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A failure that the summary tells about."""
+
+    task: str
+    failure: Failure
+
+
+class RunView:
+    """A run, as a terminal shows it."""
+
+    def __init__(self, run_id: str, workflow: str, *, offline: bool = False, started_at: float | None = None) -> None:
+        self.run_id = run_id
+        self.workflow = workflow
+        self.offline = offline
+        self.status = "pending"
+        self.started_at = started_at
+        self.ended_at: float | None = None
+        self.failure: Failure | None = None
+        self.tasks: dict[str, TaskView] = {}
+        self.failures: list[Failed] = []
+        self.failure_count = 0
+        self.note = ""
+        """A line for the footer: what Ctrl-C does next."""
+        self._order: list[TaskView] = []
+        self._counts: dict[str, int] = {}
+        self._active: dict[str, TaskView] = {}
+        self._failed: dict[str, TaskView] = {}
+        self._recent: deque[TaskView] = deque(maxlen=_RECENT)
+        self._next = 0
+        self._began: dict[str, float] = {}
+        """When each open group or loop began, by task id."""
+
+    # ---------------------------------------------------------------------------------------------------- feeding
+
+    def set_graph(self, workflow: Workflow) -> None:
+        """Tell what tasks there are, in the order of the file."""
+        self.workflow = workflow.name
+        self._add(workflow.tasks, None, "")
+
+    def _add(self, tasks: Sequence[Task], parent: TaskView | None, prefix: str) -> None:
+        for task in tasks:
+            view = self._view(f"{prefix}{task.name}", parent)
+            view.is_loop = task.loop is not None
+            view.is_group = task.type == "group"
+            view.max_attempts = task.retry.max_attempts if task.retry is not None else 1
+            if view.is_loop:
+                view.progress = Progress()
+            self._add(task.tasks, view, f"{view.path}.")
+
+    def _view(self, path: str, parent: TaskView | None = None) -> TaskView:
+        """Return the task of a static path; one that the file does not name (a decision's function) is added."""
+        view = self.tasks.get(path)
+        if view is None:
+            if parent is None and "." in path:
+                parent = self._view(path.rpartition(".")[0])
+            repeated = parent is not None and (parent.is_loop or parent.is_repeated)
+            depth = 0 if parent is None else parent.depth + 1
+            name = path[len(parent.path) + 1 :] if parent is not None else path
+            view = TaskView(path, harmless(name), depth, len(self._order), parent, is_repeated=repeated)
+            self.tasks[path] = view
+            self._order.append(view)
+            self._counts["pending"] = self._counts.get("pending", 0) + 1
+        return view
+
+    def on_events(self, events: Sequence[m.Event], at: float) -> None:
+        """Take in what happened, all at ``at``."""
+        for event in events:
+            self.take(event, at)
+
+    def on_log(self, line: LogLine) -> None:
+        """Keep the last line of what is running."""
+        view = self._active.get(static_path(line.task))
+        active = view.active.get(line.task) if view is not None else None
+        if active is not None and line.text.strip():
+            active.log = line.text
+
+    def take(self, event: m.Event, at: float) -> Change | None:
+        """Take in one event and return what it changed, None when a line about it would say nothing."""
+        match event:
+            case m.AttemptStarted(task=task, attempt=attempt):
+                return self._started(task, attempt, at)
+            case m.AttemptSucceeded(task=task) | m.TaskSucceeded(task=task):
+                return self._ended(task, "succeeded", at)
+            case m.AttemptFailed(task=task, failure=failure) if event.retry_at is not None:
+                return self._retrying(event, failure, at)
+            case m.AttemptFailed(task=task, failure=failure):
+                status = event.final or ("timeout" if event.timeout else "failed")
+                return self._ended(task, status, at, failure)
+            case m.TaskFailed(task=task, failure=failure):
+                return self._ended(task, "timeout" if event.timeout else "failed", at, failure)
+            case m.TaskDegraded(task=task, failure=failure):
+                return self._ended(task, "succeeded", at, detail=f"degraded: {_told(failure)}")
+            case m.TaskSkipped(task=task, reason=reason):
+                self._view(static_path(task)).upstream_failed = event.upstream_failed
+                return self._ended(task, "skipped", at, detail=harmless(reason))
+            case m.AttemptCancelled(task=task) | m.TaskCancelled(task=task):
+                return self._ended(task, "cancelled", at)
+            case m.TaskTerminated(task=task, reason=reason):
+                return self._ended(task, "terminated", at, detail=harmless(reason))
+            case m.GroupStarted(task=task):
+                return self._opened(task, at)
+            case m.LoopStarted(task=task, total=total):
+                return self._loop_started(task, total, at)
+            case m.ItemsRead(task=task):
+                self._items_read(event)
+            case _:
+                self._run_changed(event, at)
+        return None
+
+    # ---------------------------------------------------------------------------------------------------- changes
+
+    def _started(self, task: str, attempt: int, at: float) -> Change:
+        view = self._view(static_path(task))
+        view.active[task] = Active(task, at, attempt)
+        self._active[view.path] = view
+        if view.started_at is None:
+            view.started_at = at
+        if not view.is_loop:
+            self._set(view, "running")
+        return Change(task, "running", view, at, _is_item(task), attempt)
+
+    def _opened(self, task: str, at: float) -> Change | None:
+        view = self._view(static_path(task))
+        self._began[task] = at
+        if view.started_at is None:
+            view.started_at = at
+        self._set(view, "running")
+        return None if _is_item(task) else Change(task, "running", view, at)
+
+    def _loop_started(self, task: str, total: int | None, at: float) -> Change:
+        change = self._opened(task, at)
+        view = self._view(static_path(task))
+        view.is_loop = True
+        view.progress = progress = view.progress or Progress()
+        progress.total = None if total is None or progress.total is None else progress.total + total
+        progress.note(at)
+        return change or Change(task, "running", view, at)
+
+    def _items_read(self, event: m.ItemsRead) -> None:
+        view = self._view(static_path(event.task))
+        if event.last and view.progress is not None and not view.is_repeated:
+            view.progress.total = event.first + len(event.items)
+
+    def _retrying(self, event: m.AttemptFailed, failure: Failure, at: float) -> Change:
+        view = self._view(static_path(event.task))
+        active = view.active.setdefault(event.task, Active(event.task, at, event.attempt))
+        self._active[view.path] = view
+        active.due, active.error = event.retry_at, _told(failure)
+        if not view.is_loop:
+            self._set(view, "retrying")
+        seconds = at - active.started_at
+        item = _is_item(event.task)
+        return Change(
+            event.task, "retrying", view, at, item, event.attempt, seconds, event.retry_at, active.error, failure.hint
+        )
+
+    def _ended(
+        self, task: str, status: str, at: float, failure: Failure | None = None, detail: str = ""
+    ) -> Change | None:
+        view = self._view(static_path(task))
+        active = view.active.pop(task, None)
+        if not view.active:
+            self._active.pop(view.path, None)
+        began = active.started_at if active is not None else self._began.pop(task, None)
+        if failure is not None:
+            detail = _told(failure)
+            self.tell(Failed(task, failure))
+        is_item = _is_item(task)
+        if is_item and view.progress is not None:
+            view.progress.ended += 1
+            view.progress.failed += status in _FAILED
+            view.progress.cancelled += status == "cancelled"
+            view.progress.note(at)
+        else:
+            view.ended_at = at
+            view.error = detail
+            self._set(view, "running" if view.active and view.is_repeated else status)
+        seconds = None if began is None else at - began
+        attempt = active.attempt if active is not None else 0
+        hint = failure.hint if failure is not None else None
+        return Change(task, status, view, at, is_item, attempt, seconds, None, detail, hint)
+
+    def tell(self, failed: Failed) -> None:
+        """Keep a failure for the summary, unless it only says that something inside failed."""
+        if failed.failure.code not in _OF_PARTS:
+            self.failure_count += 1
+            if len(self.failures) < _KEPT_FAILURES:
+                self.failures.append(failed)
+
+    def place(
+        self, view: TaskView, status: str, started_at: float | None, ended_at: float | None, error: str = ""
+    ) -> None:
+        """Put a task where a run that is continued has it."""
+        self._set(view, status)
+        view.started_at, view.ended_at, view.error = started_at, ended_at, error
+
+    def _set(self, view: TaskView, status: str) -> None:
+        if view.status == status:
+            return
+        self._counts[view.status] -= 1
+        self._counts[status] = self._counts.get(status, 0) + 1
+        view.status = status
+        if status in ("running", "retrying", "pending"):
+            self._failed.pop(view.path, None)
+        elif status in _FAILED:
+            self._failed[view.path] = view
+        if status in _ENDED:
+            self._recent.append(view)
+
+    def _run_changed(self, event: m.Event, at: float) -> None:
+        match event:
+            case m.RunCreated():
+                self.run_id, self.workflow, self.offline = event.run_id, event.workflow, event.offline
+            case m.RunStarted() | m.RunResumed() | m.RunRecovered() | m.RunReopened():
+                self.status, self.ended_at, self.failure = "running", None, None
+                if isinstance(event, m.RunReopened):
+                    self._reopen()
+                if self.started_at is None:
+                    self.started_at = at
+            case m.RunPaused():
+                self.status = "paused"
+            case m.RunCancelling():
+                self.status = "cancelling"
+            case m.RunSucceeded() | m.RunFailed() | m.RunCancelled():
+                self.status = {m.RunSucceeded: "succeeded", m.RunFailed: "failed"}.get(type(event), "cancelled")
+                self.failure = event.failure if isinstance(event, m.RunFailed) else None
+                self.ended_at = at
+            case _:
+                pass
+
+    def _reopen(self) -> None:
+        """What failed will run again: it is told about anew when it does."""
+        self.failures, self.failure_count = [], 0
+        for view in self._order:
+            if view.status in _FAILED or view.status == "cancelled" or view.upstream_failed:
+                self._set(view, "pending")
+                view.error, view.ended_at, view.upstream_failed = "", None, False
+                progress = view.progress
+                if progress is not None:
+                    progress.ended -= progress.failed + progress.cancelled
+                    progress.failed = progress.cancelled = 0
+                    progress.samples.clear()
+
+    # --------------------------------------------------------------------------------------------------- counting
+
+    def elapsed(self, now: float) -> float:
+        """Return how many seconds the run has taken so far."""
+        return max(0.0, (self.ended_at if self.ended_at is not None else now) - (self.started_at or now))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tasks of the file are in each status."""
+        return {status: count for status, count in self._counts.items() if count}
+
+    # -------------------------------------------------------------------------------------------------- rendering
+
+    def render(self, now: float, width: int, height: int) -> Group:
+        """Return the view as something rich can show, ``width`` columns wide and at most ``height`` rows high."""
+        from rich.console import Group
+        from rich.text import Text
+
+        texts = [Text.assemble(*row, no_wrap=True, end="\n") for row in self.screen(now, width, height)]
+        return Group(*texts)
+
+    def screen(self, now: float, width: int, height: int) -> list[Line]:
+        """Return header, rows and footer."""
+        body = self.rows(now, width, max(1, height - 2))
+        return [_fit(self._header(now), width), *body, _fit(self._footer(), width)]
+
+    def _header(self, now: float) -> Line:
+        line = [
+            (f"{icon_of(self.status)} ", style_of(self.status)),
+            (harmless(self.workflow), "bold"),
+            (f"  run {self.run_id}  ", ""),
+            (self.status, style_of(self.status)),
+            (f"  {format_duration(self.elapsed(now))}", ""),
+        ]
+        return [*line, ("  REHEARSAL: no model is asked", "bold yellow")] if self.offline else line
+
+    def _footer(self) -> Line:
+        counts = self.counts
+        ended = sum(counts.get(status, 0) for status in _ENDED)
+        line: Line = [(f"{ended:,}/{len(self._order):,} tasks ended", "dim")]
+        for status in ("running", "retrying", "paused"):
+            if counts.get(status):
+                line.append((f"  {icon_of(status)} {counts[status]:,} {status}", style_of(status)))
+        if self.failure_count:
+            plural = "s" if self.failure_count != 1 else ""
+            line.append((f"  {icon_of('failed')} {self.failure_count:,} failure{plural}", style_of("failed")))
+        return [*line, (f"  {self.note}", "dim")] if self.note else line
+
+    def rows(self, now: float, width: int, height: int) -> list[Line]:
+        """Return one line a task as far as ``height`` allows, items of loops where there is room, and a summary."""
+        shown = self._order if len(self._order) <= height else self._chosen(height - 1)
+        room = height - len(shown) - (len(shown) < len(self._order))
+        column = max((2 * view.depth + width_of(view.name) for view in shown), default=0)
+        column = min(column, max(8, width // 3))
+        lines: list[Line] = []
+        for view in shown:
+            lines.append(_fit(self._row(view, now, column, width), width))
+            if view.is_loop and view.active and room > 0:
+                items = self._items(view, now, width, min(room, _ITEM_ROWS))
+                room -= len(items)
+                lines.extend(items)
+        if len(shown) < len(self._order):
+            lines.append(_fit(self._rest(shown), width))
+        return lines
+
+    def _chosen(self, budget: int) -> list[TaskView]:
+        chosen: dict[str, TaskView] = {}
+        for view in self._by_interest(budget):
+            family = [view]
+            while family[-1].parent is not None and family[-1].parent.path not in chosen:
+                family.append(family[-1].parent)
+            if len(chosen) + len(family) <= budget:
+                chosen.update((each.path, each) for each in family)
+            if len(chosen) >= budget:
+                break
+        return sorted(chosen.values(), key=lambda view: view.order)
+
+    def _by_interest(self, budget: int) -> Iterator[TaskView]:
+        yield from islice(self._active.values(), budget)
+        yield from islice(self._failed.values(), budget)
+        yield from reversed(self._recent)
+        while self._next < len(self._order) and self._order[self._next].status in _ENDED:
+            self._next += 1
+        yield from self._order[self._next : self._next + budget]
+
+    def _rest(self, shown: Sequence[TaskView]) -> Line:
+        counts = self.counts
+        for view in shown:
+            counts[view.status] -= 1
+        told = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()) if count)
+        return [(f"… {len(self._order) - len(shown):,} more: {told}", "dim")]
+
+    def _row(self, view: TaskView, now: float, column: int, width: int) -> Line:
+        status = "running" if view.is_repeated and view.active else view.status
+        indent = "  " * view.depth
+        name = pad(f"{indent}{view.name}", column)
+        start: Line = [
+            (f"{indent}{icon_of(status)} ", style_of(status)),
+            (f"{name[len(indent) :]}  ", "dim" if status in ("pending", "skipped") else ""),
+        ]
+        return [*start, *self._told(view, status, now, width)]
+
+    def _told(self, view: TaskView, status: str, now: float, width: int) -> Line:
+        """Return what there is to say about a task in its state."""
+        if view.progress is not None and status != "skipped" and (view.progress.ended or status == "running"):
+            return _bar(view.progress, now, max(10, width // 5), status)
+        if status in _FAILED:
+            return [(view.error, style_of(status))]
+        if status == "skipped":
+            return [(f"skipped: {view.error}" if view.error else "skipped", "dim")]
+        if view.active and view.is_repeated:
+            return [(f"{len(view.active):,} running", "")]
+        if view.active:
+            return _active(next(iter(view.active.values())), view, now)
+        if view.started_at is None or status == "pending":
+            return []
+        took = format_duration((view.ended_at if status in _ENDED and view.ended_at else now) - view.started_at)
+        return [(f"{took}  {view.error}" if view.error else took, "dim" if status == "succeeded" else "")]
+
+    def _items(self, view: TaskView, now: float, width: int, count: int) -> list[Line]:
+        """Return rows for the items that have been running longest."""
+        rows = []
+        for active in islice(view.active.values(), count):
+            label = active.task[active.task.rfind(".") + 1 :][len(view.path.rpartition(".")[2]) :]
+            status = "retrying" if active.due is not None else "running"
+            start: Line = [(f"{'  ' * (view.depth + 1)}{icon_of(status)} ", style_of(status)), (f"{label}  ", "dim")]
+            rows.append(_fit([*start, *_active(active, view, now)], width))
+        return rows
+
+
+def static_path(task: str) -> str:
+    """Return the path of a task instance in the file: ``outer[3].inner`` is ``outer.inner``."""
+    if "[" not in task:
+        return task
+    return ".".join(part.partition("[")[0] if part.endswith("]") else part for part in task.split("."))
+
+
+def _is_item(task: str) -> bool:
+    return task.endswith("]")
+
+
+def _told(failure: Failure) -> str:
+    return harmless(f"{failure.code}: {failure.message}")
+
+
+def _active(active: Active, view: TaskView, now: float) -> Line:
+    if active.due is not None:
+        wait = format_duration(max(0.0, active.due - now))
+        return [
+            (
+                f"retry {active.attempt + 1}/{max(view.max_attempts, active.attempt + 1)} in {wait}  ",
+                style_of("retrying"),
+            ),
+            (active.error, "dim"),
+        ]
+    line: Line = [(format_duration(max(0.0, now - active.started_at)), "")]
+    if active.attempt > 1:
+        line.append((f"  attempt {active.attempt}/{max(view.max_attempts, active.attempt)}", style_of("retrying")))
+    if active.log:
+        line.append((f"  │ {harmless(active.log)}", "dim"))
+    return line
+
+
+def _bar(progress: Progress, now: float, width: int, status: str) -> Line:
+    line: Line = []
+    if progress.total is None:
+        line.append((f"{progress.ended:,} done", ""))
+    else:
+        full = width if not progress.total else width * progress.ended // progress.total
+        full = min(width, full)
+        line += [("━" * full, style_of(status)), ("─" * (width - full), "dim")]
+        line.append((f" {progress.ended:,}/{progress.total:,}", ""))
+    rate = progress.rate(now) if status == "running" else None
+    if rate is not None:
+        line.append((f"  {_rate(rate)}", "dim"))
+        left = None if progress.total is None else progress.total - progress.ended
+        if left:
+            line.append((f"  ETA {format_duration(left / rate)}", "dim"))
+    if progress.failed:
+        line.append((f"  {progress.failed:,} failed", style_of("failed")))
+    return line
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s" if rate >= 0.1 else f"{rate * 60:.1f}/min"
+
+
+def _fit(line: Line, width: int) -> Line:
+    """Cut a line at ``width`` columns."""
+    fitted: Line = []
+    left = width
+    for text, style in line:
+        if left <= 0:
+            break
+        text = clip(text, left)
+        left -= width_of(text)
+        if text:
+            fitted.append((text, style))
+    return fitted
+
+
+def text_of(lines: Sequence[Line]) -> str:
+    """Return rows as plain text."""
+    return "\n".join("".join(text for text, _ in line).rstrip() for line in lines)
