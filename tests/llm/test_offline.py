@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autoglm.base.errors import TaskError
 from autoglm.llm.offline import MARK, rehearse, salient_words
-from autoglm.llm.structured import problems
+from autoglm.base.schemas import problems
 
 PROMPT = "Write five search questions about lighthouses. Keepers lit the lamps; the keepers logged each storm."
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from autoglm.app.loading import Loaded
+from autoglm.app.loading import Loaded, check_document
 from autoglm.app.report import RunReport, TaskReport
 from autoglm.app.session import Session
 from autoglm.base.errors import SpecError, UsageError
@@ -18,8 +18,6 @@ from autoglm.config.project import Project
 from autoglm.engine.codec import decode_record
 from autoglm.engine.messages import Event
 from autoglm.spec.document import Document
-from autoglm.spec.parse import parse_workflow
-from autoglm.spec.validate import validate
 from autoglm.stores.protocol import LogLine
 
 T = TypeVar("T")
@@ -148,9 +146,7 @@ class Workflow:
         root = Path.cwd()
         with Session(Project.find(None, root), handlers=handlers, store="memory") as session:
             document = Document.from_data(dict(data), str(data.get("name", "workflow")))
-            workflow, diagnostics = parse_workflow(document, session.catalog)
-            if workflow is not None:
-                diagnostics = [*diagnostics, *validate(workflow, session.catalog, document)]
+            workflow, diagnostics = check_document(document, session.catalog, root)
             if workflow is None or any(d.is_error for d in diagnostics):
                 raise SpecError(diagnostics)
             loaded = Loaded(workflow, session.catalog, "", "", diagnostics)

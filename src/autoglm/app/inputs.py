@@ -74,9 +74,9 @@ def _not_json(name: str, value: Any) -> str | None:
 
 
 def _problem(name: str, spec: InputSpec, value: Any) -> str | None:
-    wrong = _not_json(name, value)
-    if wrong is not None:
-        return wrong
+    not_json = _not_json(name, value)
+    if not_json is not None:
+        return not_json
     shown = "the secret value" if spec.secret else jsonvalue.encode(value).decode()[:80]
     kinds = (spec.type,) if isinstance(spec.type, str) else spec.type
     if "any" not in kinds and not any(_is_a(value, kind) for kind in kinds):
@@ -85,11 +85,11 @@ def _problem(name: str, spec: InputSpec, value: Any) -> str | None:
         choices = ", ".join("…" if spec.secret else jsonvalue.encode(choice).decode() for choice in spec.enum)
         return f"`{name}` must be one of {choices}, not {shown}"
     if spec.json_schema:
-        from autoglm.runtime.schemas import check_schema
+        from autoglm.base.schemas import problems
 
-        failure = check_schema(value, spec.json_schema)
-        if failure is not None:
-            return f"`{name}`: {failure.message.partition(': ')[2]}" if not spec.secret else f"`{name}` does not fit"
+        wrong = problems(value, spec.json_schema, limit=1)
+        if wrong:
+            return f"`{name}` does not fit its schema" + ("" if spec.secret else f": {wrong[0][1]}")
     return None
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from autoglm.app.plugins import load_task_types
 from autoglm.base.diagnostics import Diagnostic, sort_diagnostics
 from autoglm.base.errors import SpecError, UsageError
 from autoglm.graph.compile import compile_graph
 from autoglm.graph.model import Graph
 from autoglm.spec.catalog import Catalog
-from autoglm.spec.document import decode_source, read_document
-from autoglm.spec.model import Workflow
+from autoglm.spec.document import Document, decode_source, read_document
+from autoglm.spec.model import Task, Workflow
+from autoglm.spec.names import infer_inputs
 from autoglm.spec.parse import parse_workflow
+from autoglm.spec.places import field_place
 from autoglm.spec.validate import validate
 
 _MAX_BYTES = 64 * 1024 * 1024
@@ -71,11 +75,41 @@ def diagnose(source: str, file: str, catalog: Catalog, root: Path) -> tuple[Work
     Raises:
         SpecError: the text is no YAML or JSON.
     """
-    document = read_document(source, file)
+    return check_document(read_document(source, file, keep_going=True), catalog, root)
+
+
+def check_document(document: Document, catalog: Catalog, root: Path) -> tuple[Workflow | None, list[Diagnostic]]:
+    """Return the same for a document that has been read."""
     workflow, diagnostics = parse_workflow(document, catalog, read_file=_reader(root))
-    if workflow is not None:
-        diagnostics = [*diagnostics, *validate(workflow, catalog, document)]
+    if workflow is None:
+        return None, sort_diagnostics(diagnostics)
+    if not isinstance(document.data, dict) or "inputs" not in document.data:
+        workflow = workflow.model_copy(update={"inputs": infer_inputs(workflow), "inputs_inferred": True})
+    diagnostics = [*diagnostics, *validate(workflow, catalog, document), *_by_type(workflow, catalog, document)]
     return workflow, sort_diagnostics(diagnostics)
+
+
+def _by_type(workflow: Workflow, catalog: Catalog, document: Document) -> Iterator[Diagnostic]:
+    """Yield what only the task types themselves can tell is wrong."""
+    catalog = replace(catalog, models={**catalog.models, **workflow.models})
+    checks: dict[str, Callable[..., Any]] = {}
+    for task in _tasks(workflow.tasks):
+        if task.type not in checks:
+            plugin = load_task_types().get(task.type)
+            checks[task.type] = plugin.load()().check if plugin is not None else _no_check
+        for path, found in checks[task.type](task, catalog):
+            place = field_place(document, task, *path)
+            yield replace(found, place=place, excerpt=document.excerpt(place.line))
+
+
+def _tasks(tasks: tuple[Task, ...]) -> Iterator[Task]:
+    for task in tasks:
+        yield task
+        yield from _tasks(task.tasks)
+
+
+def _no_check(task: Task, catalog: Catalog) -> tuple[()]:
+    return ()
 
 
 def load_file(path: Path, catalog: Catalog, root: Path) -> Loaded:

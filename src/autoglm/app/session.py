@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -354,6 +354,7 @@ class Session:
             services=services,
             models=Models(run.graph.workflow.models, run.world.values),
             project_models=Models(self.project.settings.models, run.world.values),
+            environment=_Environment(self.project, redactor),
             redactor=redactor,
             clock=self._clock,
         )
@@ -420,11 +421,33 @@ class _SecretView(Mapping[str, Any]):
         self._redactor.add(value)
         return value
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._secrets)
 
     def __len__(self) -> int:
         return len(self._secrets)
+
+
+class _Environment(Mapping[str, str]):
+    """Where model keys are looked up: the process environment, then the project's ``.env``."""
+
+    def __init__(self, project: Project, redactor: Redactor) -> None:
+        self._secrets = project.secrets
+        self._redactor = redactor
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._secrets:
+            raise KeyError(name)
+        value = self._secrets[name]
+        if name.upper().endswith(("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")):
+            self._redactor.add(value)
+        return str(value)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({*os.environ, *self._secrets})
+
+    def __len__(self) -> int:
+        return len(set(self))
 
 
 def _definition(loaded: Loaded) -> bytes:

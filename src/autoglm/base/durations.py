@@ -28,7 +28,7 @@ def parse_duration(value: object) -> float:
 
 def _seconds(value: object) -> float:
     if isinstance(value, bool):
-        raise ValueError(f"{value!r} is not a duration; write one like 30s, 1h30m or a number of seconds")  # noqa: TRY004
+        raise ValueError(f"{value!r} is not a duration; write one like 30s, 1h30m or a number of seconds")
     if isinstance(value, int | float):
         return float(value)
     if isinstance(value, str):

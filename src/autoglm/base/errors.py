@@ -53,7 +53,9 @@ class SpecError(AutoglmError):
         first = self.diagnostics[0] if self.diagnostics else None
         count = len(self.diagnostics)
         rest = f" (and {count - 1} more)" if count > 1 else ""
-        super().__init__(f"{first}{rest}" if first else "the workflow file is wrong", code=first.code if first else None)
+        super().__init__(
+            f"{first}{rest}" if first else "the workflow file is wrong", code=first.code if first else None
+        )
 
 
 class UsageError(AutoglmError):

@@ -287,7 +287,7 @@ class Run(RunState):
         return not any(at.scope.cancelled or (at.loop is not None and at.loop.cancelled) for at in instance.path())
 
     def _degrade(self, instance: Instance, failure: Failure) -> bool:
-        """Succeed with the value that ``on_error: {degrade: …}`` gives; False when there is none or it cannot be had."""
+        """Succeed with the value that ``on_error: {degrade: …}`` gives; False when it cannot be had."""
         template = instance.node.degrade
         if template is None or instance.stopping == "cancelled":
             return False

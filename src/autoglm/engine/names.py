@@ -146,6 +146,15 @@ class Names:
                 return values[nearer][name]
         return self._of_upstream(name)
 
+    def names(self) -> list[str]:
+        """Return the names that are in scope here, for an error that lists them."""
+        values = self.world.values
+        found = [*self.arguments, *(self.own or ()), *values["inputs"], *values["vars"], *values, "tasks"]
+        for at in self.instance.path():
+            if at.index is not None and at.node.loop is not None:
+                found += [at.node.loop.item_name, "index"]
+        return list(dict.fromkeys(found))
+
     def _of_upstream(self, name: str) -> Any:
         edges = self.instance.node.edges
         if len(edges) != 1:

@@ -1,7 +1,8 @@
 """When a failed attempt is repeated, and after how long.
 
 Exponential backoff with full jitter, as in "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015): a delay is
-drawn evenly between zero and ``min(max_delay, delay · factor^(n-1))``. Chance is an argument, so a replay draws the same.
+drawn evenly between zero and ``min(max_delay, delay · factor^(n-1))``. Chance is an argument, so that a replay draws
+the same.
 """
 
 from __future__ import annotations

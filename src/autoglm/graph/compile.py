@@ -133,7 +133,8 @@ class _Compiler:
         if task.executor:
             return task.executor
         if task.type == "function":
-            info = self.catalog.functions.get(str(task.options.get("handler", task.name)))
+            name = str(task.options.get("handler", task.name))
+            info = self.catalog.functions.get(name) or self.catalog.functions.get(alias(name))
             return "inline" if info is not None and info.is_async else "thread"
         info_type = self.catalog.task_types.get(task.type)
         return info_type.executor if info_type else "inline"

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from autoglm.base import jsonvalue
 from autoglm.base.errors import TaskError
+from autoglm.base.schemas import Schema, problems
 from autoglm.llm.chat import Completion
 from autoglm.llm.sampling import CannotSample, Sampler
-from autoglm.llm.structured import Schema, problems
 
 if TYPE_CHECKING:
     from autoglm.llm.chat import Message

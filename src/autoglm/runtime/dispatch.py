@@ -6,7 +6,7 @@ The engine's word is final: whatever an attempt raises becomes data here, and no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ class Toolbox:
     models: Mapping[str, ModelSpec] = field(default_factory=dict)
     """The file's models, before the project's."""
     project_models: Mapping[str, ModelSpec] = field(default_factory=dict)
+    environment: Mapping[str, str] | None = None
+    """Where keys and addresses of models are looked up; None stands for the process environment."""
     redactor: Redactor = field(default_factory=Redactor)
     clock: Callable[[], float] = lambda: 0.0
 
@@ -176,14 +178,15 @@ class Dispatcher:
             execute=execute,
             log=log,
             executor=node.executor,
-            upstream=run.upstream_of(instance),
-            inputs=run.world.values["inputs"],
-            item=run.item_of(instance),
+            upstream=_Copies(run.upstream_of(instance)),
+            inputs=_Copies(run.world.values["inputs"]),
+            item=_fresh(run.item_of(instance)),
             item_name=node.loop.item_name if node.loop is not None else None,
             services=tools.services,
             offline=created.offline,
             models=tools.models,
             project_models=tools.project_models,
+            environment=tools.environment,
         )
 
     def _returned(self, command: m.StartAttempt, attempt: Attempt, value: Any) -> m.Stimulus:
@@ -274,6 +277,24 @@ class Dispatcher:
         if last:
             self._sources.pop(command.task).close()
         self._post(m.ItemsArrived(command.task, command.first, items, last))
+
+
+class _Copies(Mapping[str, Any]):
+    """Values as copies, made when they are asked for: a handler may change what it gets, the state stays as it is."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def __getitem__(self, key: str) -> Any:
+        return _fresh(self._values[key])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def _is_work(node: Node) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from autoglm.base.diagnostics import Diagnostic, sort_diagnostics
 from autoglm.spec.catalog import Catalog
+from autoglm.spec.checks_available import check_available
 from autoglm.spec.checks_graph import check_graph
 from autoglm.spec.checks_names import check_names, check_unused_inputs
 from autoglm.spec.checks_types import check_types
@@ -26,6 +27,7 @@ def validate(workflow: Workflow, catalog: Catalog, document: Document | None = N
     report = Report(document)
     with gc_paused():
         scopes = list(walk_scopes(read_scopes(workflow)))
+        check_available(workflow, scopes, report)
         check_graph(scopes, catalog, report)
         check_names(workflow, scopes, catalog, report)
         check_types(workflow, scopes, catalog, report)

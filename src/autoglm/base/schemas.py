@@ -1,0 +1,80 @@
+"""JSON values held against JSON Schemas (draft 2020-12 unless ``$schema`` says otherwise), compiled once each.
+
+Nothing is ever fetched: a reference to what the schema does not hold itself is an error. The library is imported when
+the first value is checked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from autoglm.base import jsonvalue
+from autoglm.base.errors import TaskError
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+
+Schema = Mapping[str, Any]
+
+
+def validator_for(schema: Schema) -> Validator:
+    """Return the compiled validator of a schema. Raises TaskError ``output-schema-invalid``."""
+    try:
+        return _compiled(jsonvalue.encode(schema if isinstance(schema, dict) else dict(schema)))
+    except jsonvalue.NotJson as error:
+        raise _invalid_schema(f"is not JSON data: {error}") from None
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: bytes) -> Validator:
+    """Compile a schema once for all calls of a loop: checking it costs more than validating an answer."""
+    import jsonschema
+    from referencing import Registry
+
+    schema = json.loads(text)
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        raise _invalid_schema(f"is not a JSON Schema at `{error.json_path}`: {clipped(error.message, 200)}") from None
+    # An empty registry: a reference is never fetched from the network.
+    return kind(schema, registry=Registry(), format_checker=kind.FORMAT_CHECKER)
+
+
+def problems(value: Any, schema: Schema, limit: int = 5) -> list[tuple[str, str]]:
+    """Return up to ``limit`` ways in which ``value`` breaks ``schema``, as (JSON path, sentence); the worst first.
+
+    Raises TaskError ``output-schema-invalid`` for a schema that only now turns out to be unusable.
+    """
+    from jsonschema.exceptions import best_match, relevance
+    from referencing.exceptions import Unresolvable
+
+    try:
+        errors = sorted(validator_for(schema).iter_errors(value), key=relevance, reverse=True)
+        if not errors:
+            return []
+        worst = best_match(errors) or errors[0]
+    except Unresolvable as error:
+        raise _invalid_schema(f"refers to what it does not hold: {clipped(str(error.ref), 200)}") from None
+    except (re.error, RecursionError, OverflowError) as error:
+        raise _invalid_schema(f"cannot be used: {clipped(str(error), 200)}") from None
+    found = [(each.json_path, clipped(each.message, 200)) for each in (worst, *errors)]
+    return list(dict.fromkeys(found))[:limit]
+
+
+def _invalid_schema(what: str) -> TaskError:
+    return TaskError(
+        f"the `output_schema` {what}",
+        code="output-schema-invalid",
+        retryable=False,
+        hint="see https://json-schema.org/understanding-json-schema",
+    )
+
+
+def clipped(text: str, limit: int) -> str:
+    """Return the text, cut to ``limit`` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
