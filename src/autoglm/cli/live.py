@@ -38,6 +38,8 @@ class LiveScreen:
         self._drawn_at = 0.0
 
     def start(self) -> None:
+        """Show the screen and keep it fresh."""
+        self.view.hint = "Ctrl-C: stop after what runs"
         self._live.start()
         self._draw()
 
@@ -55,7 +57,7 @@ class LiveScreen:
 
     def say(self, text: str, at: float) -> None:
         """Show a line of our own in the footer."""
-        self.view.note = text
+        self.view.note, self.view.hint = text, ""
         self._is_dirty = True
 
     def _draw(self) -> None:
@@ -75,5 +77,5 @@ class LiveScreen:
             self._timer = None
         if self._live.is_started:
             self._live.stop()
-            self.view.note = ""
+            self.view.note = self.view.hint = ""
             self._console.print(self.view.render(time.time(), self._console.size.width - 1, _FINAL_ROWS))

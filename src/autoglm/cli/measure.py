@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from autoglm.base.durations import format_duration
+
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -28,6 +30,11 @@ def _char_width(char: str) -> int:
     if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def duration_of(seconds: float) -> str:
+    """Return how long something took: ``34ms``, then as durations are always written."""
+    return f"{max(0.0, seconds) * 1000:.0f}ms" if seconds < 0.0995 else format_duration(seconds)
 
 
 def clip(text: str, width: int) -> str:

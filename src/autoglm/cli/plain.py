@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from autoglm.base.durations import format_duration
-from autoglm.cli.measure import clip, harmless
+from autoglm.cli.measure import clip, duration_of, harmless
 from autoglm.cli.view import Change, RunView, TaskView
 
 if TYPE_CHECKING:
@@ -81,14 +81,14 @@ class PlainPrinter:
 
 def _sentence(change: Change) -> str:
     task, status = harmless(change.task), change.status
-    took = "" if change.seconds is None else f" after {format_duration(change.seconds)}"
+    took = "" if change.seconds is None else f" after {duration_of(change.seconds)}"
     if status == "running":
         if change.view.is_loop and not change.is_item:
             total = change.view.progress.total if change.view.progress is not None else None
             return f"{task} started" + (f", {total:,} items" if total is not None else "")
         return f"{task} started" if change.attempt <= 1 else f"{task} started, attempt {change.attempt}"
     if status == "succeeded":
-        took = "" if change.seconds is None else f" in {format_duration(change.seconds)}"
+        took = "" if change.seconds is None else f" in {duration_of(change.seconds)}"
         return f"{task} succeeded{took}{_items_told(change)}{_tail(change.detail)}"
     if status == "retrying":
         wait = format_duration(max(0.0, (change.retry_at or change.at) - change.at))

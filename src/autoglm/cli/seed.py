@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autoglm.cli.measure import harmless
-from autoglm.cli.view import Failed, Progress, RunView, static_path
+from autoglm.cli.view import Active, Failed, Progress, RunView, TaskView, static_path
+from autoglm.engine.states import TaskStatus
+from autoglm.graph.model import NodeKind
 
 if TYPE_CHECKING:
     from autoglm.engine.machine import Run
-    from autoglm.engine.state import Scope
+    from autoglm.engine.state import Instance, Scope
 
 
 def seed(view: RunView, run: Run) -> None:
@@ -34,11 +36,22 @@ def _seed_scope(view: RunView, scope: Scope) -> None:
         error = harmless(f"{instance.failure.code}: {instance.failure.message}") if instance.failure else ""
         view.place(shown, instance.status.value, instance.started_at, instance.ended_at, error or instance.reason or "")
         shown.upstream_failed = instance.upstream_failed
+        _go_on(view, shown, instance)
         if instance.loop is not None:
             loop = instance.loop
+            for item in loop.open.values():
+                _go_on(view, shown, item)
             bad = sum(1 for item in loop.kept.values() if item.is_failure)
             shown.progress = Progress(loop.size, loop.ended, bad)
         elif instance.child is not None:
             _seed_scope(view, instance.child)
         if instance.failure is not None and instance.is_final and instance.is_failure and not instance.is_composite:
             view.tell(Failed(instance.id, instance.failure))
+
+
+def _go_on(view: RunView, shown: TaskView, instance: Instance) -> None:
+    if instance.started_at is None or instance.is_composite or instance.node.kind is NodeKind.GROUP:
+        return
+    if instance.status in (TaskStatus.RUNNING, TaskStatus.RETRYING):
+        error = harmless(f"{instance.failure.code}: {instance.failure.message}") if instance.failure else ""
+        view.go_on(shown, Active(instance.id, instance.started_at, instance.attempt, instance.due, error))

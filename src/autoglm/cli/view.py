@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from autoglm.base.durations import format_duration
 from autoglm.base.errors import Failure
 from autoglm.cli.icons import icon_of, style_of
-from autoglm.cli.measure import clip, harmless, pad, width_of
+from autoglm.cli.measure import clip, duration_of, harmless, pad, width_of
 from autoglm.engine import messages as m
 from autoglm.engine.states import FAILURES
 
@@ -141,7 +141,9 @@ class RunView:
         self.failures: list[Failed] = []
         self.failure_count = 0
         self.note = ""
-        """A line for the footer: what Ctrl-C does next."""
+        """What was asked of the run and is under way; first in the footer."""
+        self.hint = ""
+        """What the reader can do; last in the footer."""
         self._order: list[TaskView] = []
         self._counts: dict[str, int] = {}
         self._active: dict[str, TaskView] = {}
@@ -315,6 +317,11 @@ class RunView:
         self._set(view, status)
         view.started_at, view.ended_at, view.error = started_at, ended_at, error
 
+    def go_on(self, view: TaskView, active: Active) -> None:
+        """Put an instance that runs, or waits for a retry, into a run that is continued."""
+        view.active[active.task] = active
+        self._active[view.path] = view
+
     def _set(self, view: TaskView, status: str) -> None:
         if view.status == status:
             return
@@ -386,7 +393,8 @@ class RunView:
     def screen(self, now: float, width: int, height: int) -> list[Line]:
         """Return header, rows and footer."""
         body = self.rows(now, width, max(1, height - 2))
-        return [_fit(self._header(now), width), *body, _fit(self._footer(), width)]
+        # The terminal echoes ^C after the last line: with no room for it there, everything would move up by one.
+        return [_fit(self._header(now), width), *body, _fit(self._footer(), width - 4)]
 
     def _header(self, now: float) -> Line:
         line = [
@@ -401,14 +409,15 @@ class RunView:
     def _footer(self) -> Line:
         counts = self.counts
         ended = sum(counts.get(status, 0) for status in _ENDED)
-        line: Line = [(f"{ended:,}/{len(self._order):,} tasks ended", "dim")]
+        line: Line = [(f"{self.note}  ", "bold yellow")] if self.note else []
+        line.append((f"{ended:,}/{len(self._order):,} tasks ended", "dim"))
         for status in ("running", "retrying", "paused"):
             if counts.get(status):
                 line.append((f"  {icon_of(status)} {counts[status]:,} {status}", style_of(status)))
         if self.failure_count:
             plural = "s" if self.failure_count != 1 else ""
             line.append((f"  {icon_of('failed')} {self.failure_count:,} failure{plural}", style_of("failed")))
-        return [*line, (f"  {self.note}", "dim")] if self.note else line
+        return [*line, (f"  {self.hint}", "dim")] if self.hint else line
 
     def rows(self, now: float, width: int, height: int) -> list[Line]:
         """Return one line a task as far as ``height`` allows, items of loops where there is room, and a summary."""
@@ -478,7 +487,8 @@ class RunView:
             return _active(next(iter(view.active.values())), view, now)
         if view.started_at is None or status == "pending":
             return []
-        took = format_duration((view.ended_at if status in _ENDED and view.ended_at else now) - view.started_at)
+        end = view.ended_at if status in _ENDED and view.ended_at is not None else now
+        took = duration_of(end - view.started_at)
         return [(f"{took}  {view.error}" if view.error else took, "dim" if status == "succeeded" else "")]
 
     def _items(self, view: TaskView, now: float, width: int, count: int) -> list[Line]:

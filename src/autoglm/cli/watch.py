@@ -14,6 +14,7 @@ from autoglm.base.errors import StoreError
 from autoglm.cli.entry import FAILED, INTERRUPTED, SUCCEEDED
 from autoglm.cli.interrupts import Interrupts
 from autoglm.cli.output import is_terminal, only_ours, say_json, warn
+from autoglm.runtime.prints import captured
 from autoglm.cli.plain import PlainPrinter
 from autoglm.cli.seed import seed
 from autoglm.cli.summary import show_summary
@@ -67,7 +68,7 @@ async def _drive(session: Session, start: Start, manner: Manner) -> int:
     if manner.quiet or manner.json:
         say = _warn
     try:
-        with only_ours() if manner.json else nullcontext(), Interrupts(session, say, restore):
+        with only_ours() if manner.json else nullcontext(), captured(), Interrupts(session, say, restore):
             report = await start(observers=[watcher], on_created=created)
     except StoreError:
         restore()

@@ -22,7 +22,7 @@ def validate(
     form: Annotated[Format, typer.Option("--format", help="How to print what is wrong.")] = "text",
     json: options.Json = False,
 ) -> int:
-    """Check workflow files without running anything; print everything that is wrong."""
+    """Check workflow files; run nothing."""
     import sys
 
     from autoglm.base.diagnostics import sort_diagnostics
@@ -62,7 +62,7 @@ def _diagnose(file: Path) -> list[Diagnostic]:
 
 
 def plan(file: options.File, json: options.Json = False) -> int:
-    """Show what a run would do: inputs, tasks by level, the critical path, limits. Runs nothing."""
+    """Show what a run would do; run nothing."""
     from autoglm.app.session import Session
     from autoglm.cli.output import say_json
 
@@ -200,7 +200,7 @@ def _default(spec: Any) -> str:
 def schema(
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file.")] = None,
 ) -> int:
-    """Print the JSON Schema of workflow files, for editors."""
+    """Print the JSON Schema of workflow files."""
     import json
 
     from autoglm.cli.output import say, write_file

@@ -53,7 +53,7 @@ def show(
     project: options.Project = None,
     store: options.Store = None,
 ) -> int:
-    """Show a run and its tasks, or one task with its result."""
+    """Show a run, or one task of it."""
     from autoglm.cli.opening import open_session
     from autoglm.engine.states import TaskStatus
 
@@ -120,7 +120,7 @@ def _show_run(session: Session, row: RunRow, tasks: list[TaskRow], *, as_json: b
                 say(line)
     if tasks:
         say()
-        table = [[t.task, t.status, str(t.attempts), _task_took(t), _error(t)] for t in tasks]
+        table = [[t.task, t.status, str(t.attempts or "-"), _task_took(t), _error(t)] for t in tasks]
         say_table(["TASK", "STATUS", "ATTEMPTS", "TOOK", "ERROR"], table, status=1)
 
 
@@ -268,18 +268,18 @@ def _error(row: TaskRow) -> str:
 
 
 def _task_took(row: TaskRow) -> str:
-    from autoglm.base.durations import format_duration
+    from autoglm.cli.measure import duration_of
 
     if row.started_at is None or row.ended_at is None:
         return "-"
-    return format_duration(max(0.0, row.ended_at - row.started_at))
+    return duration_of(max(0.0, row.ended_at - row.started_at))
 
 
 def _took(row: RunRow) -> str:
-    from autoglm.base.durations import format_duration
+    from autoglm.cli.measure import duration_of
 
     end = row.ended_at if row.ended_at is not None else row.updated_at
-    return format_duration(max(0.0, end - row.created_at))
+    return duration_of(max(0.0, end - row.created_at))
 
 
 def _when(at: float) -> str:

@@ -18,7 +18,7 @@ def prune(
     project: options.Project = None,
     store: options.Store = None,
 ) -> int:
-    """Delete ended runs that are older than an age, with everything that is theirs."""
+    """Delete old runs, with all that is theirs."""
     import time
 
     from autoglm.base.durations import parse_duration

@@ -72,7 +72,10 @@ def resume(
     project: options.Project = None,
     store: options.Store = None,
 ) -> int:
-    """Continue a run that was interrupted; nothing that was recorded is done again."""
+    """Continue an interrupted run.
+
+    Nothing that was recorded is done again.
+    """
     return _go_on("resume", run, inputs or [], project, store, max_parallel, (json, quiet, verbose))
 
 
@@ -86,7 +89,10 @@ def retry(
     project: options.Project = None,
     store: options.Store = None,
 ) -> int:
-    """Run again what failed or was cancelled in a run, and what hangs on it; the rest keeps its results."""
+    """Run again what failed in a run.
+
+    What was cancelled, and what hangs on either, runs again too; the rest keeps its results.
+    """
     return _go_on("retry", run, inputs or [], project, store, max_parallel, (json, quiet, verbose))
 
 
@@ -126,7 +132,7 @@ def cancel(
     project: options.Project = None,
     store: options.Store = None,
 ) -> int:
-    """Cancel a run: stop what runs, start nothing more."""
+    """Cancel a run."""
     import asyncio
 
     from autoglm.cli.opening import open_session
@@ -143,7 +149,10 @@ def cancel(
 
 
 def pause(run: options.RunId, project: options.Project = None, store: options.Store = None) -> int:
-    """Let a run that another process drives finish what runs, and start nothing more."""
+    """Pause a run that another process drives.
+
+    It finishes what runs and starts nothing more.
+    """
     import time
 
     from autoglm.base.errors import UsageError

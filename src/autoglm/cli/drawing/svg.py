@@ -79,9 +79,9 @@ def draw_svg(picture: Picture) -> str:
     width = max(area.width, width_of(title) * 9.5) + 2 * _MARGIN
     height = area.height + _HEAD + 2 * _MARGIN
     size = f'width="{_n(width)}" height="{_n(height)}"'
+    view = f'viewBox="0 0 {_n(width)} {_n(height)}" {size} role="img" aria-label={quoteattr(title)}'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_n(width)} {_n(height)}" {size} role="img" '
-        f"aria-label={quoteattr(title)}>",
+        f'<svg xmlns="http://www.w3.org/2000/svg" {view}>',
         f"<style>{_STYLE}</style>",
         f'<rect class="bg" {size}/>',
         f'<text class="title" x="{_n(_MARGIN)}" y="{_n(_MARGIN + 16)}">{escape(title)}</text>',
