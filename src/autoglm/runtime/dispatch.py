@@ -18,6 +18,7 @@ from autoglm.engine import messages as m
 from autoglm.engine.machine import Run
 from autoglm.executors.protocol import Abandoned, Executor, Work
 from autoglm.graph.model import Node, NodeKind
+from autoglm.runtime import prints
 from autoglm.runtime.keyed_state import KeyedState
 from autoglm.runtime.schemas import check_schema
 from autoglm.runtime.sources import Source, open_source
@@ -110,10 +111,14 @@ class Dispatcher:
 
     async def _attempt(self, command: m.StartAttempt, key: tuple[str, int]) -> None:
         stimulus: m.Stimulus
+        printed: prints.Printed | None = None
         try:
             attempt = self._prepare(command)
             task_type = self._types[command.node]
             assert task_type is not None
+            if prints.is_capturing():
+                printed = prints.Printed(attempt.log)
+                prints.current.set(printed)  # this task's own context: nobody else's prints are meant
             value = await task_type.run(attempt)
             stimulus = self._returned(command, attempt, value)
         except asyncio.CancelledError:
@@ -130,6 +135,8 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001  # whatever a task type raises is the attempt's failure
             text = f"{type(error).__name__}: {error}"
             stimulus = m.AttemptRaised(*key, self._clean(Failure("task-type-failed", text, (type(error).__name__,))))
+        if printed is not None:
+            printed.flush()
         self._tasks.pop(key, None)
         self._stopping.discard(key)
         if not self._is_quiet:
