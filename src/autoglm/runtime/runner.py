@@ -173,8 +173,13 @@ class Runner:
             logs=self._take_logs(),
             blobs=decision.blobs,
         )
+        done = partial(self._committed, decision, now)
+        is_alone = not self._in_flight and not inbox and self._dispatcher is not None and self._dispatcher.is_idle
         self._in_flight += 1
-        self._journal.append(append, partial(self._committed, decision, now))
+        if is_alone:  # nobody is kept waiting while this thread waits for the disk
+            self._journal.append_now(append, done)
+        else:
+            self._journal.append(append, done)
 
     def _committed(self, decision: m.Decision, at: float, error: StoreError | None) -> None:
         self._in_flight -= 1
