@@ -14,8 +14,8 @@ class BareCommits:
     The row has the size of a journal record of a no-op task; the settings are the ones that survive a power cut.
     """
 
-    def __init__(self, folder: Path, payload: int = 200) -> None:
-        self.connection = apsw.Connection(str(folder / "bare.sqlite"))
+    def __init__(self, path: Path, payload: int = 200) -> None:
+        self.connection = apsw.Connection(str(path))
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = FULL")
         self.connection.execute("CREATE TABLE record (id INTEGER PRIMARY KEY, run INTEGER, seq INTEGER, payload BLOB)")

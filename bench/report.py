@@ -1,4 +1,4 @@
-"""The one table: as text, as Markdown, and kept as JSON."""
+"""The one table: as text, as Markdown (also in ``docs/benchmarks.md``), and kept as JSON."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any
 from bench.measure import Row
 
 RESULTS = Path(__file__).resolve().parent / "results"
+PAGE = RESULTS.parent.parent / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- results: written by `python -m bench` -->", "<!-- end of results -->"
 HEADINGS = ("what", "ours", "peer or limit", "ratio (range)", "bar", "met")
 _MET = {True: "yes", False: "NO", None: ""}
 
@@ -67,3 +69,7 @@ def save(rows: Sequence[Row], rounds: int, load: float) -> None:
     }
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     (RESULTS / "latest.md").write_text(markdown(found))
+    if PAGE.exists():
+        before, begin, rest = PAGE.read_text().partition(BEGIN)
+        _, end, after = rest.partition(END)
+        PAGE.write_text(f"{before}{begin}\n\n{markdown(found)}\n{end}{after}")
