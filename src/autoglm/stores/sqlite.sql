@@ -48,8 +48,8 @@ CREATE TABLE tasks (
   record INTEGER NOT NULL
 );
 CREATE INDEX tasks_task ON tasks (run_no, task);
--- Nearly every task of a large run is in one of these three; a page of those needs no index.
-CREATE INDEX tasks_unusual ON tasks (run_no, status) WHERE status NOT IN ('pending', 'skipped', 'succeeded');
+-- Nearly every task of a large run has succeeded; a page of those needs no index.
+CREATE INDEX tasks_unusual ON tasks (run_no, status) WHERE status <> 'succeeded';
 
 CREATE TABLE logs (
   id INTEGER PRIMARY KEY,
@@ -188,18 +188,18 @@ SELECT seq, crc, size, payload FROM journal WHERE run_no = ? AND seq > ? ORDER B
 SELECT seq, crc, size, payload FROM journal WHERE run_no = ? AND seq = ?;
 
 -- name: list-tasks
--- Rows with ids in (?1, ?2], of a node or NULL, of some statuses (JSON) or NULL.
+-- Rows with ids in (?1, ?2], of a node or NULL, of a status or NULL. A rare node is looked for through the whole run: 7 ms
+-- for 100,000 rows, where one more index would cost every step of every run a page.
 SELECT id & 0xffffffff, task, node, status, attempts, started_at, ended_at, error, error_code, record FROM tasks
-WHERE id > ?1 AND id <= ?2 AND (?3 IS NULL OR node = ?3)
-  AND (?4 IS NULL OR status IN (SELECT value FROM json_each(?4)))
+WHERE id > ?1 AND id <= ?2 AND (?3 IS NULL OR node = ?3) AND (?4 IS NULL OR status = ?4)
 ORDER BY id LIMIT ?5;
 
 -- name: list-unusual-tasks
--- The same for one status of the partial index: found at once among any number of others.
+-- The same of a status other than succeeded, found at once among any number of others.
 SELECT id & 0xffffffff, task, node, status, attempts, started_at, ended_at, error, error_code, record
 FROM tasks INDEXED BY tasks_unusual
-WHERE run_no = ?1 >> 32 AND status NOT IN ('pending', 'skipped', 'succeeded') AND status = ?4
-  AND id > ?1 AND id <= ?2 AND (?3 IS NULL OR node = ?3)
+WHERE run_no = ?1 >> 32 AND status <> 'succeeded' AND status = ?4 AND id > ?1 AND id <= ?2
+  AND (?3 IS NULL OR node = ?3)
 ORDER BY id LIMIT ?5;
 
 -- name: get-task
