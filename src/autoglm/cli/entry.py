@@ -47,6 +47,8 @@ def _run(arguments: Sequence[str]) -> int:
         show_error(error)
         return WRONG if isinstance(error, SpecError | UsageError) else FAILED
     except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # typer makes an exit of it
+            raise error.__context__ from None
         return error.code if isinstance(error.code, int) else WRONG
     except Exception as error:  # noqa: BLE001  # the last resort, so that no traceback reaches a user
         return _other(error)

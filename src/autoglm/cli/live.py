@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.file_proxy import FileProxy
 from rich.live import Live
 
 from autoglm.cli.measure import harmless
@@ -22,7 +25,7 @@ _IDLE = 0.5
 """Seconds between redraws when nothing has happened: clocks and countdowns go on."""
 _SHARE = 10
 """A redraw that takes long makes the next one come later: at most a tenth of the time goes into drawing."""
-_FINAL_ROWS = 60
+_FINAL_ROWS = 40
 
 
 class LiveScreen:
@@ -31,11 +34,30 @@ class LiveScreen:
     def __init__(self, view: RunView, *, verbose: bool = False) -> None:
         self.view = view
         self._verbose = verbose
-        self._console = Console(highlight=False, soft_wrap=False)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
+        self._console = Console(file=sys.stdout, highlight=False, soft_wrap=False)
+        self._live = Live(
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,  # see shielded()
+            redirect_stderr=False,
+            vertical_overflow="crop",
+        )
         self._timer: asyncio.TimerHandle | None = None
         self._is_dirty = True
         self._drawn_at = 0.0
+
+    @contextmanager
+    def shielded(self) -> Iterator[None]:
+        """Let what anybody prints appear above the screen, not across it.
+
+        What tasks print is caught before it comes here; this is for what is printed elsewhere, such as at an import.
+        """
+        with (
+            redirect_stdout(FileProxy(self._console, sys.stdout)),
+            redirect_stderr(FileProxy(self._console, sys.stderr)),
+        ):
+            yield
 
     def start(self) -> None:
         """Show the screen and keep it fresh."""

@@ -373,7 +373,9 @@ class RunView:
 
     def elapsed(self, now: float) -> float:
         """Return how many seconds the run has taken so far."""
-        return max(0.0, (self.ended_at if self.ended_at is not None else now) - (self.started_at or now))
+        if self.started_at is None:
+            return 0.0
+        return max(0.0, (now if self.ended_at is None else self.ended_at) - self.started_at)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,11 +14,11 @@ from autoglm.base.errors import StoreError
 from autoglm.cli.entry import FAILED, INTERRUPTED, SUCCEEDED
 from autoglm.cli.interrupts import Interrupts
 from autoglm.cli.output import is_terminal, only_ours, say_json, warn
-from autoglm.runtime.prints import captured
 from autoglm.cli.plain import PlainPrinter
 from autoglm.cli.seed import seed
 from autoglm.cli.summary import show_summary
 from autoglm.cli.view import RunView
+from autoglm.runtime.prints import captured
 
 if TYPE_CHECKING:
     from autoglm.app.report import RunReport
@@ -52,6 +52,7 @@ async def _drive(session: Session, start: Start, manner: Manner) -> int:
     view = RunView("", "")
     printer = PlainPrinter(view, sys.stdout, verbose=manner.verbose, quiet=manner.quiet or manner.json)
     watcher: PlainPrinter | LiveScreen = printer
+    shield: AbstractContextManager[None] = only_ours() if manner.json else nullcontext()
     begin: Callable[[], None] = sys.stdout.flush
     restore: Callable[[], None] = sys.stdout.flush
     if is_terminal(sys.stdout) and not manner.quiet and not manner.json:
@@ -59,6 +60,7 @@ async def _drive(session: Session, start: Start, manner: Manner) -> int:
 
         watcher = screen = LiveScreen(view, verbose=manner.verbose)
         begin, restore = screen.start, screen.stop
+        shield = screen.shielded()
 
     def created(run: Run) -> None:
         seed(view, run)
@@ -68,7 +70,7 @@ async def _drive(session: Session, start: Start, manner: Manner) -> int:
     if manner.quiet or manner.json:
         say = _warn
     try:
-        with only_ours() if manner.json else nullcontext(), captured(), Interrupts(session, say, restore):
+        with shield, captured(), Interrupts(session, say, restore):
             report = await start(observers=[watcher], on_created=created)
     except StoreError:
         restore()

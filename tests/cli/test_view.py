@@ -1,0 +1,215 @@
+"""The live view: scripted events in, exact text out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+
+from autoglm.base.errors import Failure
+from autoglm.cli.view import RunView, static_path, text_of
+from autoglm.engine import messages as m
+from autoglm.spec.model import Loop, Retry, Task, Workflow
+from autoglm.stores.protocol import LogLine
+
+BAD = Failure("handler-raised", "ValueError: no", hint="mend it")
+
+
+def view_of(*tasks: Task, events: Sequence[tuple[float, m.Event]] = ()) -> RunView:
+    view = RunView("1abc", "flow")
+    view.set_graph(Workflow(name="flow", tasks=tasks))
+    view.take(m.RunStarted(), 0.0)
+    for at, event in events:
+        view.take(event, at)
+    return view
+
+
+def work(name: str, **fields: object) -> Task:
+    return Task(name=name, type="function", **fields)
+
+
+def shown(view: RunView, now: float, width: int = 72, height: int = 20) -> list[str]:
+    return text_of(view.screen(now, width, height)).split("\n")
+
+
+def test_states_times_retries_and_the_last_log_line():
+    view = view_of(
+        work("fetch"),
+        work("clean", retry=Retry(max_attempts=4)),
+        work("report"),
+        work("mail"),
+        events=[
+            (0.0, m.AttemptStarted("fetch", 1)),
+            (0.4, m.AttemptSucceeded("fetch", 1)),
+            (0.4, m.AttemptStarted("clean", 1)),
+            (0.5, m.AttemptFailed("clean", 1, BAD, retry_at=15.0)),
+            (0.4, m.AttemptStarted("report", 1)),
+            (0.6, m.TaskSkipped("mail", "`when` is false")),
+        ],
+    )
+    view.on_log(LogLine(0.5, "report", 1, "stdout", "page 3\x1b[31m of 9"))
+    view.hint = "Ctrl-C: stop"
+
+    assert shown(view, 3.0) == [
+        "● flow  run 1abc  running  3.0s",
+        "✓ fetch   0.4s",
+        "↻ clean   retry 2/4 in 12s  handler-raised: ValueError: no",
+        "● report  2.6s  │ page 3 of 9",
+        "– mail    skipped: `when` is false",
+        "2/4 tasks ended  ● 1 running  ↻ 1 retrying  Ctrl-C: stop",
+    ]
+
+
+def test_a_second_attempt_is_told_and_a_failure_says_why():
+    view = view_of(
+        work("a", retry=Retry(max_attempts=2)),
+        work("b"),
+        events=[
+            (0.0, m.AttemptStarted("a", 1)),
+            (0.0, m.AttemptStarted("b", 1)),
+            (1.0, m.AttemptFailed("a", 1, BAD, retry_at=2.0)),
+            (2.0, m.AttemptStarted("a", 2)),
+            (2.5, m.AttemptFailed("b", 1, Failure("timeout", "it ran for too long"), timeout=True)),
+        ],
+    )
+    assert shown(view, 3.0)[1:] == [
+        "● a  1.0s  attempt 2/2",
+        "✗ b  timeout: it ran for too long",
+        "1/2 tasks ended  ● 1 running  ✗ 1 failure",
+    ]
+
+
+def test_a_loop_has_a_bar_a_rate_an_eta_and_its_oldest_items():
+    view = view_of(work("many", loop=Loop(over=[1])), events=[(0.0, m.LoopStarted("many", 100))])
+    for index in range(20):
+        view.take(m.AttemptStarted(f"many[{index}]", 1), index / 10)
+        if index < 18:
+            view.take(m.AttemptSucceeded(f"many[{index}]", 1), index / 10 + 0.1)
+    view.take(m.AttemptFailed("many[18]", 1, BAD), 2.0)
+
+    assert shown(view, 2.0, width=80) == [
+        "● flow  run 1abc  running  2.0s",
+        "● many  ━━━───────────── 19/100  9.5/s  ETA 8.5s  1 failed",
+        "  ● [19]  0.1s",
+        "0/1 tasks ended  ● 1 running  ✗ 1 failure",
+    ]
+
+
+def test_a_loop_over_a_stream_knows_its_total_only_at_the_end():
+    view = view_of(
+        work("rows", loop=Loop(file="rows.jsonl")), events=[(0.0, m.LoopStarted("rows", None, "rows.jsonl"))]
+    )
+    view.take(m.ItemsRead("rows", 0, [1, 2], last=False), 0.0)
+    view.take(m.AttemptStarted("rows[0]", 1), 0.0)
+    view.take(m.AttemptSucceeded("rows[0]", 1), 1.0)
+    assert shown(view, 1.0)[1] == "● rows  1 done  1.0/s"
+
+    view.take(m.ItemsRead("rows", 2, [3], last=True), 1.0)
+    assert "1/3" in shown(view, 1.0)[1]
+
+
+def test_groups_and_loops_over_groups_are_one_row_a_task():
+    inner = (work("extract"), work("check"))
+    view = view_of(
+        Task(name="process", type="group", tasks=inner, loop=Loop(over=[1, 2])),
+        events=[
+            (0.0, m.LoopStarted("process", 2)),
+            (0.0, m.GroupStarted("process[0]")),
+            (0.0, m.GroupStarted("process[1]")),
+            (0.1, m.AttemptStarted("process[0].extract", 1)),
+            (0.1, m.AttemptStarted("process[1].extract", 1)),
+            (0.2, m.AttemptSucceeded("process[0].extract", 1)),
+            (0.2, m.AttemptStarted("process[0].check", 1)),
+            (0.3, m.AttemptSucceeded("process[0].check", 1)),
+            (0.3, m.TaskSucceeded("process[0]")),
+        ],
+    )
+    assert shown(view, 0.4)[1:-1] == [
+        "● process    ━━━━━━━─────── 1/2",
+        "  ● extract  1 running",
+        "  ✓ check    0.1s",
+    ]
+
+
+def test_failures_of_the_whole_are_not_counted_twice():
+    view = view_of(
+        work("many", loop=Loop(over=[1])),
+        events=[
+            (0.0, m.LoopStarted("many", 1)),
+            (0.0, m.AttemptStarted("many[0]", 1)),
+            (0.1, m.AttemptFailed("many[0]", 1, BAD)),
+            (0.1, m.TaskFailed("many", Failure("loop-failed", "1 of 1 items failed"))),
+            (0.1, m.RunFailed(Failure("task-failed", "`many` failed"))),
+        ],
+    )
+    assert view.failure_count == 1
+    assert [failed.task for failed in view.failures] == ["many[0]"]
+    assert view.status == "failed"
+
+
+def test_a_reopened_run_tells_anew():
+    view = view_of(
+        work("a"),
+        work("b"),
+        events=[
+            (0.0, m.AttemptStarted("a", 1)),
+            (0.1, m.AttemptFailed("a", 1, BAD)),
+            (0.1, m.TaskSkipped("b", "`a` did not succeed", upstream_failed=True)),
+            (0.1, m.RunFailed(BAD)),
+            (9.0, m.RunReopened()),
+        ],
+    )
+    assert view.status == "running"
+    assert view.failure_count == 0
+    assert view.counts == {"pending": 2}
+
+
+def test_ten_thousand_tasks_show_what_matters_and_one_line_for_the_rest():
+    view = view_of(*(work(f"t{n}") for n in range(10_000)))
+    for n in range(5000):
+        view.take(m.AttemptStarted(f"t{n}", 1), 1.0)
+    for n in range(4997):
+        failed = n == 17
+        view.take(m.AttemptFailed(f"t{n}", 1, BAD) if failed else m.AttemptSucceeded(f"t{n}", 1), 2.0)
+
+    lines = shown(view, 2.0, height=10)
+    assert len(lines) == 10
+    assert lines[1] == "✗ t17    handler-raised: ValueError: no"
+    assert [line.split()[1] for line in lines[2:8]] == ["t4994", "t4995", "t4996", "t4997", "t4998", "t4999"]
+    assert lines[8] == "… 9,993 more: 5,000 pending, 4,993 succeeded"
+    assert lines[9].startswith("4,997/10,000 tasks ended  ● 3 running  ✗ 1 failure")
+
+
+def test_a_hundred_thousand_items_leave_nothing_behind():
+    view = view_of(work("many", loop=Loop(over=[1])), events=[(0.0, m.LoopStarted("many", 100_000))])
+    for index in range(100_000):
+        view.take(m.AttemptStarted(f"many[{index}]", 1), index / 1000)
+        view.take(m.AttemptSucceeded(f"many[{index}]", 1), index / 1000)
+    many = view.tasks["many"]
+    assert many.progress is not None
+    assert many.progress.ended == 100_000
+    assert not many.active
+    assert len(many.progress.samples) <= 20
+
+
+def test_foreign_text_cannot_move_the_cursor_or_widen_the_screen():
+    view = view_of(work("很长的名字"), events=[(0.0, m.AttemptStarted("很长的名字", 1))])
+    view.on_log(LogLine(0.0, "很长的名字", 1, "stdout", "\x1b[2J\x1b]0;title\x07进度\u202e" * 30))
+    for line in shown(view, 1.0, width=40):
+        assert "\x1b" not in line
+        assert "\u202e" not in line
+        assert cell_len(line) <= 40
+
+
+def test_rendering_for_rich_gives_the_same_text():
+    view = view_of(work("a"), events=[(0.0, m.AttemptStarted("a", 1))])
+    console = Console(width=72, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(view.render(1.0, 72, 20))
+    assert [line.rstrip() for line in capture.get().splitlines()] == shown(view, 1.0)
+
+
+def test_static_paths():
+    assert static_path("a") == "a"
+    assert static_path("outer[3].inner[0].leaf") == "outer.inner.leaf"
