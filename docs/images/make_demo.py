@@ -31,6 +31,7 @@ FRAME = 0.12
 SLOWER = 1.1
 """A rehearsal is too fast to watch: the picture takes its time."""
 STAY = 4.0
+TITLE = "A workflow is rehearsed in a terminal; another is killed in the middle of 1,000 rows and resumed"
 CELL, LINE, PAD = 8.4, 18, 16
 COLORS = {
     "default": "#d6deeb",
@@ -165,7 +166,7 @@ def draw(frames: list[tuple[float, Frame]]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xml:space="preserve" '
         f'viewBox="0 0 {width:g} {height}" width="{width:g}" '
-        f'height="{height}" role="img" aria-label="A workflow is rehearsed in a terminal; another is killed in the middle of 1,000 rows and resumed">'
+        f'height="{height}" role="img" aria-label="{TITLE}">'
         f"<style>{style}</style><defs>{lines}</defs>"
         f'<rect width="100%" height="100%" rx="8" fill="#011627"/>{dots}'
         f'<svg y="{PAD + 20}" width="{width:g}" height="{height - PAD - 20}" overflow="hidden">'

@@ -101,10 +101,13 @@ def play(block: Block, folder: Path, env: Mapping[str, str]) -> list[tuple[str, 
 
 
 def missing(shown: list[str], output: str) -> str | None:
-    """Return the first line that is shown and does not come after those before it; None when all do."""
+    """Return the first line that is shown and does not come after those before it; None when all do.
+
+    White space of any length is one blank.
+    """
     lines = iter(output.splitlines())
     for wanted in shown:
-        pattern = re.compile(".*".join(re.escape(part) for part in wanted.strip().split("…")))
-        if not any(pattern.fullmatch(line.strip()) for line in lines):
+        pattern = re.compile(".*".join(re.escape(part) for part in " ".join(wanted.split()).split("…")))
+        if not any(pattern.fullmatch(" ".join(line.split())) for line in lines):
             return wanted
     return None

@@ -1,0 +1,85 @@
+"""Every page that shows a terminal is played, and shows what really comes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from tests.docs.pages import ROOT, blocks, environment, missing, pages, play
+
+PLAYED = [page for page in pages() if any(block.language == "console" for block in blocks(page))]
+
+
+@pytest.fixture(scope="module")
+def model_server() -> Iterator[str]:
+    """The address of a server that answers chat calls, for blocks that stand for a call with a real key."""
+    ready: list[str] = []
+    started, stop, loop = threading.Event(), asyncio.Event(), asyncio.new_event_loop()
+
+    async def chat(request: web.Request) -> web.Response:
+        prompt = (await request.json())["messages"][-1]["content"]
+        answer = {"role": "assistant", "content": f"1. What about this: {prompt}"}
+        usage = {"prompt_tokens": 12, "completion_tokens": 8, "total_tokens": 20}
+        body = {"model": "m", "choices": [{"index": 0, "message": answer, "finish_reason": "stop"}], "usage": usage}
+        return web.json_response(body, dumps=json.dumps)
+
+    async def serve() -> None:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", chat)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        ready.append(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
+        started.set()
+        await stop.wait()
+        await runner.cleanup()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    started.wait(30)
+    yield ready[0]
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(30)
+    loop.close()
+
+
+@pytest.mark.parametrize("page", PLAYED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_shows_in_a_terminal_is_what_comes(page: Path, tmp_path: Path, model_server: str) -> None:
+    env = environment()
+    for block in blocks(page):
+        if "title" in block.options:
+            file = tmp_path / block.options["title"]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text, encoding="utf-8")
+        elif block.language == "console":
+            here = env | ({"AUTOGLM_BASE_URL": model_server} if "server" in block.options else {})
+            for command, shown, output in play(block, tmp_path, here):
+                assert "Traceback" not in output
+                absent = missing(shown, output)
+                assert absent is None, f"{block}: `{command}` did not print {absent!r}, but:\n{output}"
+
+
+def test_both_readmes_show_the_same_commands_and_files() -> None:
+    english, chinese = (list(blocks(ROOT / name)) for name in ("README.md", "README.zh-CN.md"))
+    assert [(one.language, dict(one.options)) for one in english] == [
+        (two.language, dict(two.options)) for two in chinese
+    ]
+    for one, two in zip(english, chinese, strict=True):
+        if one.language in ("console", "yaml", "python"):
+            strip = [line.split("#")[0].rstrip() for line in one.text.splitlines()]
+            assert strip == [line.split("#")[0].rstrip() for line in two.text.splitlines()], str(two)
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = {line.split(":")[0] for line in (ROOT / "Makefile").read_text().splitlines() if line[:1].isalpha()}
+    for page in pages():
+        for block in blocks(page):
+            for line in block.text.splitlines() if block.language == "sh" else ():
+                if line.startswith("make "):
+                    assert line.split()[1] in targets, f"{block}: {line}"
