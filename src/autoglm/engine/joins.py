@@ -72,7 +72,8 @@ def _judge_edges(node: Node, scope: Scope) -> Judgement:
                 wanted = " or ".join(sorted(edge.accepts))
                 reason = f"`{upstream.node.name}` ended {outcome(upstream)}, not {wanted}"
                 return Judgement(Verdict.SKIP, reason, upstream.is_failure)
-            ok.append(upstream.node.name)
+            is_awaited_failure = node.join is Join.ONE_FAILED and upstream.is_failure
+            (bad if is_awaited_failure else ok).append(upstream.node.name)
         elif edge.is_branch and upstream.status is TaskStatus.SUCCEEDED:
             chosen = chosen or _is_chosen(upstream, node, edge)
             (ok if chosen else not_chosen).append(upstream.node.name)

@@ -84,24 +84,29 @@ def may_start_item(owner: Instance) -> bool:
         return len(loop.open) < (limit or OPEN_GROUPS)
     if limit is not None and len(loop.running) >= limit:
         return False
+    if loop.retries:
+        return True
     return len(loop.open) < (OPEN_ITEMS if limit is None else max(OPEN_ITEMS, 2 * limit))
 
 
 def start_item(run: Run, owner: Instance) -> None:
-    """Start the next item of a loop, or skip it when its condition is false."""
+    """Start what is next in a loop: a retry that is due, or an item, which is skipped when its condition is false."""
     loop = owner.loop
     if loop is None:
         return
+    if loop.retries:
+        item = loop.retries.popleft()
+        if item.status is TaskStatus.RETRYING:
+            run.start_attempt(item)
+        return
     index = loop.redo[-1] if loop.redo else loop.next
-    item = loop.kept[index] if loop.redo else Instance(f"{owner.id}[{index}]", owner.node, owner.scope, index)
+    item = loop.kept[index] if loop.redo else run.make_item(owner, index)
     if owner.node.when_each and not run.condition_holds(item):
         return
     if owner.node.kind is NodeKind.GROUP:
         run.emit(m.GroupStarted(item.id))
     else:
         run.start_attempt(item)
-    if loop.source is not None:
-        pump(run, owner)
 
 
 def close(run: Run, owner: Instance, loop: LoopState) -> None:

@@ -358,10 +358,19 @@ class Run(RunState):
                 continue
             instance = self._active[timer[2]]
             if timer[1] == RETRY:
-                self._ready.push(instance)
+                self._due(instance)
             elif timer[1] == DEADLINE and instance.stopping is None:
                 self.stop(instance, "timeout")
             timers = self._timers
+
+    def _due(self, instance: Instance) -> None:
+        """Let a task have its next attempt; an item waits for its loop's turn, whose limit holds for it too."""
+        if instance.index is None:
+            self._ready.push(instance)
+            return
+        owner = self._owner(instance)
+        owner.loop.retries.append(instance)  # type: ignore[union-attr]
+        self._ready.push(owner)
 
     # ---------------------------------------------------------------------------------------------------- settling
 
@@ -462,6 +471,7 @@ class Run(RunState):
                 break
             if self.max_parallel is not None and len(self._running) >= self.max_parallel:
                 break
+        loops.pump(self, owner)
         if loop is not None and loops.may_start_item(owner):
             self._ready.push(owner)
 
@@ -560,6 +570,11 @@ class Run(RunState):
     @property
     def _run_id(self) -> str:
         return self.created.run_id if self.created is not None else ""
+
+    def make_item(self, owner: Instance, index: int) -> Instance:
+        """Return the instance of a loop's next item; it counts once an event says that it does."""
+        self._made = made = Instance.of_item(owner, index)
+        return made
 
     def instance(self, task_id: str) -> Instance:
         """Return an instance that has begun and not ended. Raises EngineError when there is none."""

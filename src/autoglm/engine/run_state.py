@@ -59,6 +59,8 @@ class RunState:
         """Instances that changed since this was last cleared, for whoever shows them."""
         self.max_parallel = graph.workflow.max_parallel
         self._numbered = 0
+        self._made: Instance | None = None
+        """The next item of a loop while it is decided on, so that it need not be made twice."""
         self._scopes: dict[str, Scope] = {"": self.root}
         self._active: dict[str, Instance] = {}
         self._running: dict[str, Instance] = {}
@@ -138,6 +140,9 @@ class RunState:
         found = self._active.get(task_id)
         if found is not None:
             return found
+        made = self._made
+        if made is not None and made.id == task_id:
+            return self._item(self._owner(made), made.index)
         head, dot, leaf = task_id.rpartition(".")
         scope = self._scopes.get(f"{head}{dot}")
         if scope is None:
@@ -147,10 +152,10 @@ class RunState:
             return self._item(self._active[f"{head}{dot}{name}"], int(number))
         return scope.instance(scope.plan.names[leaf])
 
-    def _item(self, owner: Instance, index: int) -> Instance:
+    def _item(self, owner: Instance, index: int | None) -> Instance:
         """Return the instance of item ``index`` of a started loop; its being next in line is thereby used up."""
         loop = owner.loop
-        if loop is None:
+        if loop is None or index is None:
             raise EngineError(f"{owner.id!r} is no loop that has started", code="unknown-instance")
         found = loop.open.get(index)
         if found is not None:
@@ -160,7 +165,9 @@ class RunState:
             item = loop.kept.pop(index)
         elif index == loop.next:
             loop.next += 1
-            item = Instance(f"{owner.id}[{index}]", owner.node, owner.scope, index)
+            made, self._made = self._made, None
+            is_it = made is not None and made.index == index and made.node is owner.node and made.scope is owner.scope
+            item = made if made is not None and is_it else Instance.of_item(owner, index)
         else:
             raise EngineError(f"item {index} of {owner.id!r} is out of turn", code="unknown-instance")
         loop.open[index] = item
@@ -545,12 +552,14 @@ class RunState:
         loop.cancelled = False
         loop.first_failure = None
         loop.redo = sorted(loop.kept, reverse=True)
+        loop.retries.clear()
+        loop.reading = False
         for item in loop.kept.values():
             if item.status is not _S.PENDING:  # else its turn has not come since it was last set back
                 self._move_back(item, at)
         if loop.is_done:
             self._closing.append(owner)
-        elif loop.has_next:
+        elif loop.has_next or not loop.exhausted:
             self._ready.push(owner)
 
     # ---------------------------------------------------------------------------------------------------- timers

@@ -6,6 +6,7 @@ what stays of a finished item is its result.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -76,6 +77,11 @@ class Instance:
         self.queued = False
         self.record = 0
         self.value: Any = UNREAD
+
+    @classmethod
+    def of_item(cls, owner: Instance, index: int) -> Instance:
+        """Return a new instance for item ``index`` of a loop."""
+        return cls(f"{owner.id}[{index}]", owner.node, owner.scope, index)
 
     @property
     def is_final(self) -> bool:
@@ -182,6 +188,7 @@ class LoopState:
         "reading",
         "redo",
         "results",
+        "retries",
         "running",
         "source",
         "total",
@@ -203,6 +210,8 @@ class LoopState:
         self.redo: list[int] = []
         """Items to be done again after the run was reopened, smallest last."""
         self.open: dict[int, Instance] = {}
+        self.retries: deque[Instance] = deque()
+        """Items whose next attempt is due and waits for its turn; those that moved on meanwhile are dropped then."""
         self.running: set[int] = set()
         self.results: list[Stored | None] = []
         self.kept: dict[int, Instance] = {}
@@ -222,7 +231,7 @@ class LoopState:
         """An item can be started now."""
         if self.cancelled:
             return False
-        if self.redo:
+        if self.redo or self.retries:
             return True
         return self.next < (self.count if self.total is None else self.total)
 

@@ -6,9 +6,10 @@ The engine's word is final: whatever an attempt raises becomes data here, and no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from autoglm.base import jsonvalue
@@ -16,9 +17,10 @@ from autoglm.base.errors import Failure, TaskError
 from autoglm.base.redaction import Redactor
 from autoglm.engine import messages as m
 from autoglm.engine.machine import Run
-from autoglm.executors.protocol import Abandoned, Executor, Work
+from autoglm.executors.protocol import Abandoned, Executor, LogSink
 from autoglm.graph.model import Node, NodeKind
 from autoglm.runtime import prints
+from autoglm.runtime.attempts import LiveAttempt
 from autoglm.runtime.keyed_state import KeyedState
 from autoglm.runtime.schemas import check_schema
 from autoglm.runtime.sources import Source, open_source
@@ -47,26 +49,24 @@ class Toolbox:
 
 
 class Dispatcher:
-    """Runs the attempts of one run inside the runner's task group."""
+    """Runs the attempts of one run, each as an asyncio task of its own; :meth:`close` awaits them all."""
 
     def __init__(
         self,
         run: Run,
         tools: Toolbox,
-        group: asyncio.TaskGroup,
         post: Callable[[m.Stimulus], None],
         log: Callable[[LogLine], None],
     ) -> None:
-        self._run = run
-        self._tools = tools
-        self._group = group
+        self.run = run
+        self.tools = tools
         self._post = post
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._stopping: set[tuple[str, int]] = set()
         self._sources: dict[str, Source] = {}
-        self._late: set[asyncio.Task[None]] = set()
+        self._others: set[asyncio.Task[None]] = set()
         self._is_quiet = False
         self._may_hold_secrets = run.reads_secrets()
         self._state = KeyedState(run.keyed, self._post_from_anywhere)
@@ -82,19 +82,27 @@ class Dispatcher:
         match command:
             case m.StartAttempt():
                 key = (command.task, command.attempt)
-                self._tasks[key] = self._group.create_task(self._attempt(command, key))
+                self._tasks[key] = self._loop.create_task(self._attempt(command, key))
             case m.StopAttempt():
                 self._stop((command.task, command.attempt))
             case m.ReadItems():
-                self._group.create_task(self._read(command))
+                self._beside(self._read(command))
 
-    def abandon_all(self) -> None:
-        """Stop every attempt and post nothing any more: the run goes on later, or elsewhere."""
+    async def close(self) -> None:
+        """Stop every attempt, post nothing any more, and wait until all have stopped: the run goes on elsewhere."""
         self._is_quiet = True
-        for task in [*self._tasks.values(), *self._late]:
+        tasks = [*self._tasks.values(), *self._others]
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for source in self._sources.values():
             source.close()
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something that is no attempt until it ends, or until the dispatcher is closed."""
+        task = self._loop.create_task(work)
+        self._others.add(task)
+        task.add_done_callback(self._others.discard)
 
     def _stop(self, key: tuple[str, int]) -> None:
         task = self._tasks.get(key)
@@ -143,57 +151,33 @@ class Dispatcher:
             self._post(stimulus)
 
     def _prepare(self, command: m.StartAttempt) -> Attempt:
-        run, tools = self._run, self._tools
-        created = run.created
-        assert created is not None
-        node = run.graph.nodes[command.node]
-        instance = run.instance(command.task)
+        run = self.run
         executor = self._executors[command.node]
         assert executor is not None
-        key = (command.task, command.attempt)
-        arguments = command.arguments
         if self._may_hold_secrets:
-            tools.redactor.add_all([arguments, command.options, command.env])
-        if arguments:
-            arguments = _fresh(arguments)
+            self.tools.redactor.add_all([command.arguments, command.options, command.env])
+        instance = run.instance(command.task)
+        return LiveAttempt(self, command, run.graph.nodes[command.node], instance, executor)
 
-        def log(stream: str, text: str) -> None:
-            self._line(command, stream, text)
+    @property
+    def created(self) -> m.RunCreated:
+        """The run's first event; there is one before any command."""
+        assert self.run.created is not None
+        return self.run.created
 
-        def execute(work: Work) -> Any:
-            return executor.run(work, log)
-
-        context = TaskContext(
+    def context(self, command: m.StartAttempt, arguments: Mapping[str, Any], log: LogSink) -> TaskContext:
+        """Return the context of an attempt, for a handler that asks for it."""
+        key = (command.task, command.attempt)
+        return TaskContext(
             task_id=command.task,
-            run_id=created.run_id,
+            run_id=self.created.run_id,
             attempt=command.attempt,
-            input_data=arguments,
-            config=created.config,
-            dependencies=tools.services,
+            input_data=MappingProxyType(dict(arguments)),
+            config=self.created.config,
+            dependencies=self.tools.services,
             log=log,
             state=self._state,
             is_cancelled=lambda: key in self._stopping or self._is_quiet,
-        )
-        return Attempt(
-            name=node.name,
-            options=command.options,
-            arguments=arguments,
-            env=command.env,
-            output_schema=node.task.output_schema,
-            context=context,
-            root=tools.root,
-            execute=execute,
-            log=log,
-            executor=node.executor,
-            upstream=_Copies(run.upstream_of(instance)),
-            inputs=_Copies(run.world.values["inputs"]),
-            item=_fresh(run.item_of(instance)),
-            item_name=node.loop.item_name if node.loop is not None else None,
-            services=tools.services,
-            offline=created.offline,
-            models=tools.models,
-            project_models=tools.project_models,
-            environment=tools.environment,
         )
 
     def _returned(self, command: m.StartAttempt, attempt: Attempt, value: Any) -> m.Stimulus:
@@ -217,18 +201,18 @@ class Dispatcher:
             broken = check_schema(jsonvalue.decode(output), attempt.output_schema)
             if broken is not None:
                 return m.AttemptRaised(command.task, command.attempt, self._clean(broken, usage))
-        if self._tools.redactor.active:
-            output = self._tools.redactor.scrub_json(output)
+        if self.tools.redactor.active:
+            output = self.tools.redactor.scrub_json(output)
         return m.AttemptReturned(command.task, command.attempt, output, usage)
 
     def _clean(self, failure: Failure, usage: dict[str, Any] | None = None) -> Failure:
         """Return the failure without secrets, and as JSON data whatever the author's exception put in it."""
-        scrub = self._tools.redactor.scrub
+        scrub = self.tools.redactor.scrub
         details = dict(failure.details or {})
         if usage:
             details["usage"] = usage
         try:
-            details = jsonvalue.decode(self._tools.redactor.scrub_json(jsonvalue.encode(details)))
+            details = jsonvalue.decode(self.tools.redactor.scrub_json(jsonvalue.encode(details)))
         except jsonvalue.NotJson:
             details = {"dropped": "the details were not JSON data"}
         return Failure(
@@ -256,27 +240,26 @@ class Dispatcher:
             if not self._is_quiet:
                 self._post(m.AttemptReturned(*key))
 
-        task = self._loop.create_task(wait())
-        self._late.add(task)
-        task.add_done_callback(self._late.discard)
+        self._beside(wait())
 
     # ------------------------------------------------------------------------------------------- logs and sources
 
-    def _line(self, command: m.StartAttempt, stream: str, text: str) -> None:
-        redactor = self._tools.redactor
+    def log_line(self, command: m.StartAttempt, stream: str, text: str) -> None:
+        """Take a line that an attempt wrote, from any thread."""
+        redactor = self.tools.redactor
         if redactor.active:
             text = redactor.scrub(text)
         level = "info"
         if stream == "log":
             level, _, text = text.partition(": ")
-        line = LogLine(self._tools.clock(), command.task, command.attempt, stream, _printable(text), level)
+        line = LogLine(self.tools.clock(), command.task, command.attempt, stream, _printable(text), level)
         self._loop.call_soon_threadsafe(self._log, line)
 
     async def _read(self, command: m.ReadItems) -> None:
         try:
             source = self._sources.get(command.task)
             if source is None:
-                source = self._sources[command.task] = open_source(command.source, self._tools.root)
+                source = self._sources[command.task] = open_source(command.source, self.tools.root)
             items, last = await asyncio.to_thread(source.read, command.first, command.count)
         except TaskError as error:
             self._post(m.ItemsFailed(command.task, error.failure()))
@@ -286,35 +269,8 @@ class Dispatcher:
         self._post(m.ItemsArrived(command.task, command.first, items, last))
 
 
-class _Copies(Mapping[str, Any]):
-    """Values as copies, made when they are asked for: a handler may change what it gets, the state stays as it is."""
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-
-    def __getitem__(self, key: str) -> Any:
-        return _fresh(self._values[key])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-
 def _is_work(node: Node) -> bool:
     return node.kind is NodeKind.WORK
-
-
-def _fresh(value: Any) -> Any:
-    """Return a copy down to the leaves: a handler may change what it was given, and the state must not notice."""
-    if isinstance(value, dict):
-        return {key: _fresh(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_fresh(inner) for inner in value]
-    return value
 
 
 def _printable(text: str) -> str:

@@ -83,7 +83,7 @@ class _Stream(io.TextIOBase):
 @contextmanager
 def captured() -> Iterator[None]:
     """Send what attempts print to their logs, for as long as this lasts."""
-    global _is_capturing  # noqa: PLW0603  # standard output is the process's, and so is this
+    global _is_capturing  # standard output is the process's, and so is this
     out, err = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _Stream("stdout", out), _Stream("stderr", err)
     _is_capturing = True

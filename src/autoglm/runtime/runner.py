@@ -100,13 +100,13 @@ class Runner:
         self._inbox.extend(first)
         try:
             async with asyncio.TaskGroup() as group:
-                self._dispatcher = Dispatcher(self.run, self._tools, group, self.post, self._log)
+                self._dispatcher = Dispatcher(self.run, self._tools, self.post, self._log)
                 keeper = group.create_task(self._keep())
                 try:
                     await self._turn_until_over()
                 finally:
                     keeper.cancel()
-                    self._dispatcher.abandon_all()
+                    await self._dispatcher.close()
                     self._stop_timers()
         except* Exception as errors:  # noqa: BLE001  # raised again, without the group around it
             raise errors.exceptions[0] from None  # the first tells; the others are what it brought down

@@ -1,0 +1,104 @@
+"""An attempt as its task type sees it, worked out as it is looked at.
+
+Most handlers look at little of what they may ask for, and tens of thousands of attempts start in a second: what is not
+asked for is not made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from autoglm.engine.messages import StartAttempt
+from autoglm.engine.state import Instance
+from autoglm.executors.protocol import Executor, Work
+from autoglm.graph.model import Node
+from autoglm.tasks.protocol import Attempt, TaskContext
+
+if TYPE_CHECKING:
+    from autoglm.runtime.dispatch import Dispatcher
+
+
+class LiveAttempt(Attempt):
+    """An attempt of a run that is being driven."""
+
+    __slots__ = ("_command", "_context", "_dispatcher", "_executor", "_instance", "_node")
+
+    def __init__(
+        self, dispatcher: Dispatcher, command: StartAttempt, node: Node, instance: Instance, executor: Executor
+    ) -> None:
+        tools, created = dispatcher.tools, dispatcher.created
+        self._dispatcher = dispatcher
+        self._command = command
+        self._node = node
+        self._instance = instance
+        self._executor = executor
+        self._context: TaskContext | None = None
+        self.name = node.name
+        self.options = command.options
+        self.arguments = fresh(command.arguments) if command.arguments else command.arguments
+        self.env = command.env
+        self.output_schema = node.task.output_schema
+        self.root = tools.root
+        self.executor = node.executor
+        self.services = tools.services
+        self.offline = created.offline
+        self.models = tools.models
+        self.project_models = tools.project_models
+        self.environment = tools.environment
+        self.usage = {}
+
+    def log(self, stream: str, text: str) -> None:  # type: ignore[override]
+        self._dispatcher.log_line(self._command, stream, text)
+
+    def execute(self, work: Work) -> Awaitable[Any]:  # type: ignore[override]
+        return self._executor.run(work, self.log)
+
+    @property
+    def context(self) -> TaskContext:  # type: ignore[override]
+        if self._context is None:
+            self._context = self._dispatcher.context(self._command, self.arguments, self.log)
+        return self._context
+
+    @property
+    def upstream(self) -> Mapping[str, Any]:  # type: ignore[override]
+        return Copies(self._dispatcher.run.upstream_of(self._instance))
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:  # type: ignore[override]
+        return Copies(self._dispatcher.run.world.values["inputs"])
+
+    @property
+    def item(self) -> Any:  # type: ignore[override]
+        return fresh(self._dispatcher.run.item_of(self._instance))
+
+    @property
+    def item_name(self) -> str | None:  # type: ignore[override]
+        return None if self._node.loop is None else self._node.loop.item_name
+
+
+class Copies(Mapping[str, Any]):
+    """Values as copies, made when they are asked for: a handler may change what it gets, the state stays as it is."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def __getitem__(self, key: str) -> Any:
+        return fresh(self._values[key])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def fresh(value: Any) -> Any:
+    """Return a copy down to the leaves."""
+    if isinstance(value, dict):
+        return {key: fresh(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [fresh(inner) for inner in value]
+    return value
