@@ -115,7 +115,7 @@ class FunctionTask:
 async def _bind(handler: Handler, attempt: Attempt, handlers: Handlers) -> dict[str, Any]:
     """Return the function's arguments by name. Raises TaskError ``missing-argument`` or ``unknown-argument``."""
     given = attempt.arguments
-    bound: dict[str, Any] = dict.fromkeys(handler.context_names, attempt.context)
+    bound: dict[str, Any] = dict.fromkeys(handler.context_names, attempt.context) if handler.context_names else {}
     if not handler.parameters and not given:
         return bound
     for name in handler.context_names:
