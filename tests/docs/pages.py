@@ -82,11 +82,8 @@ def environment() -> dict[str, str]:
     return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "120"}
 
 
-def play(block: Block, folder: Path, env: Mapping[str, str]) -> list[tuple[str, list[str], str]]:
-    """Run a console block in one shell; return for each command what is shown of its output, and what came."""
-    mark = "-- the next command --"
-    steps = list(commands(block))
-    script = f"\necho '{mark}'\n".join(command for command, _ in steps)
+def shell(script: str, folder: Path, env: Mapping[str, str]) -> str:
+    """Run a shell script and return all that it printed."""
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=folder,
@@ -96,7 +93,15 @@ def play(block: Block, folder: Path, env: Mapping[str, str]) -> list[tuple[str, 
         text=True,
         timeout=120,
     )
-    outputs = done.stdout.split(f"{mark}\n")
+    return done.stdout
+
+
+def play(block: Block, folder: Path, env: Mapping[str, str]) -> list[tuple[str, list[str], str]]:
+    """Run a console block in one shell; return for each command what is shown of its output, and what came."""
+    mark = "-- the next command --"
+    steps = list(commands(block))
+    script = f"\necho '{mark}'\n".join(command for command, _ in steps)
+    outputs = shell(script, folder, env).split(f"{mark}\n")
     return [(command, shown, output) for (command, shown), output in zip(steps, outputs, strict=True)]
 
 
