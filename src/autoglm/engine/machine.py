@@ -44,7 +44,9 @@ class Run(RunState):
     """One run. Pure: the same journal and the same stimuli give the same events and commands."""
 
     def __init__(self, graph: Graph, load: LoadBlob, secrets: Mapping[str, Any] | None = None) -> None:
-        RunState.__init__(self, graph, load)
+        RunState.__init__(self, graph, self._load_blob)
+        self._load_stored = load
+        self._unsaved: dict[str, bytes] = {}
         self.world = World(
             {"inputs": {}, "vars": {}}, self.result_of, self.output_of, lambda owner: loops.items(self, owner)
         )
@@ -104,6 +106,22 @@ class Run(RunState):
         self._fire(now)
         self._settle()
         return m.Decision(self._events, self._commands, self._blobs)
+
+    def saved(self, blobs: Mapping[str, bytes]) -> None:
+        """Take note that the blobs of a decision are committed: from now on the store gives them."""
+        for digest in blobs:
+            self._unsaved.pop(digest, None)
+
+    def _boxed(self, text: bytes) -> tuple[msgspec.Raw, m.Blob | None]:
+        raw, blob = boxed(text, self._blobs)
+        if blob is not None:
+            self._unsaved[blob.digest] = text
+        return raw, blob
+
+    def _load_blob(self, blob: m.Blob) -> bytes:
+        """Return a blob's text. Decisions run ahead of their commits, so the newest are not in the store yet."""
+        text = self._unsaved.get(blob.digest)
+        return self._load_stored(blob) if text is None else text
 
     def emit(self, event: m.Event) -> None:
         """Make an event a fact of this decision."""
@@ -224,14 +242,14 @@ class Run(RunState):
     def _success(self, instance: Instance, news: m.AttemptReturned) -> m.AttemptSucceeded:
         """Map the output by the task's ``result:``, and an item's result by its loop's ``collect``."""
         node = instance.node
-        output, output_blob = boxed(news.output, self._blobs)
+        output, output_blob = self._boxed(news.output)
         result, blob = output, output_blob
         mapped = node.result is not None
         text = news.output
         if node.result is not None:
             own = msgspec.json.decode(news.output)
             text = self.evaluate_text(node.result, instance, {"output": own, "result": own})
-            result, blob = boxed(text, self._blobs)
+            result, blob = self._boxed(text)
         return m.AttemptSucceeded(
             news.task,
             news.attempt,
@@ -284,7 +302,9 @@ class Run(RunState):
     def _may_retry(self, instance: Instance) -> bool:
         if self.status is RunStatus.CANCELLING or instance.stopping in ("cancelled", "fail_fast"):
             return False
-        return not any(at.scope.cancelled or (at.loop is not None and at.loop.cancelled) for at in instance.path())
+        if instance.index is not None and self._owner(instance).stopping is not None:
+            return False
+        return not any(at.scope.cancelled for at in instance.path())
 
     def _degrade(self, instance: Instance, failure: Failure) -> bool:
         """Succeed with the value that ``on_error: {degrade: …}`` gives; False when it cannot be had."""
@@ -296,7 +316,7 @@ class Run(RunState):
             text = self.evaluate_text(template, instance, {"error": error})
         except ExpressionError:
             return False
-        raw, blob = boxed(text, self._blobs)
+        raw, blob = self._boxed(text)
         self.emit(m.TaskDegraded(instance.id, failure, raw, blob))
         return True
 
@@ -532,7 +552,7 @@ class Run(RunState):
                 value = msgspec.json.decode(text)
                 inside = Instance(instance.id, OUTSIDE, scope)
                 text = self.evaluate_text(instance.node.result, inside, {"output": value, "result": value})
-                raw, blob = boxed(text, self._blobs)
+                raw, blob = self._boxed(text)
             collected = self._collected(instance, text)
         except ExpressionError as error:
             self.fail(instance, as_failure(error))
@@ -562,7 +582,7 @@ class Run(RunState):
         except ExpressionError as error:
             self.emit(m.RunFailed(as_failure(error, code="outputs-failed")))
             return
-        raw, blob = boxed(text, self._blobs)
+        raw, blob = self._boxed(text)
         self.emit(m.RunSucceeded(raw, blob))
 
     # ---------------------------------------------------------------------------------------------------- values
