@@ -7,6 +7,7 @@ processes may do the same with one file.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -39,7 +40,7 @@ def queries() -> dict[str, str]:
     """Return the statements of ``sqlite.sql`` by name."""
     found = {}
     text = files("autoglm.stores").joinpath("sqlite.sql").read_text(encoding="utf-8")
-    for part in text.split("-- name: ")[1:]:
+    for part in text.split("\n-- name: ")[1:]:
         name, _, statement = part.partition("\n")
         found[name] = statement
     return found
@@ -118,6 +119,33 @@ def _is_full(path: Path) -> bool:
         return False
 
 
+def make_place(path: Path) -> None:
+    """Make the folder that ``path`` is to lie in. Raises StoreError ``store-path`` or ``store-read-only``."""
+    try:
+        if "\0" in str(path):
+            raise ValueError("its name holds a NUL")
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True)
+            above = os.open(path.parent.parent, os.O_RDONLY)
+            try:
+                os.fsync(above)  # a power cut must not lose the folder with the store in it
+            finally:
+                os.close(above)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in {errno.EPERM, errno.EACCES, errno.EROFS}:
+            raise _read_only(path) from error
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise _disk_full(path) from error
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise StoreError(
+            f"{str(path)!r} cannot be a store: {reason}",
+            code="store-path",
+            hint="give the path of a file, in a folder that can be made",
+        ) from error
+
+
 class Database:
     """One store file: a writing connection and a few that read."""
 
@@ -129,7 +157,6 @@ class Database:
         self._idle: list[apsw.Connection] = []
         self._smallest_wal = SMALLEST_WAL[synchronous]
         self._wal_size = 0
-        self._make_folder()
         with translated(path):
             self._writer = self._connect()
             try:
@@ -137,28 +164,6 @@ class Database:
             except BaseException:
                 self._writer.close()
                 raise
-
-    def _make_folder(self) -> None:
-        folder = self.path.parent
-        try:
-            if self.path.is_dir():
-                raise IsADirectoryError(21, "it is a folder")
-            if not folder.is_dir():
-                folder.mkdir(parents=True)
-                above = os.open(folder.parent, os.O_RDONLY)
-                try:
-                    os.fsync(above)  # a power cut must not lose the folder with the store in it
-                finally:
-                    os.close(above)
-        except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in {1, 13, 30}:  # EPERM, EACCES, EROFS
-                raise _read_only(self.path) from error
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise StoreError(
-                f"{str(self.path)!r} cannot be a store: {reason}",
-                code="store-path",
-                hint="give the path of a file, in a folder that can be made",
-            ) from error
 
     def _connect(self) -> apsw.Connection:
         db = apsw.Connection(str(self.path))
@@ -299,8 +304,8 @@ class Database:
                 db.set_busy_timeout(self._timeout)
 
     def backup(self, target: Path) -> None:
-        """Copy the file as of now to ``target``, in one step so that nobody's writing makes it begin again."""
-        with self.reading() as source:
+        """Copy the file as of now, in one step so that nobody's writing makes it begin again."""
+        with self.reading() as source, translated(target):
             copy = apsw.Connection(str(target))
             try:
                 with copy.backup("main", source, "main") as progress:

@@ -184,6 +184,8 @@ class MemoryStore:
     ) -> list[RunRow]:
         """Return runs, newest first."""
         with self._lock:
+            if self._closed:
+                raise rules.closed()
             rows = [run.row for run in self._runs.values()]
         rows = [
             row
@@ -198,6 +200,8 @@ class MemoryStore:
     def find_runs(self, prefix: str, limit: int = 10) -> list[str]:
         """Return the ids of runs that begin with ``prefix``."""
         with self._lock:
+            if self._closed:
+                raise rules.closed()
             return sorted(run_id for run_id in self._runs if run_id.startswith(prefix))[: max(limit, 0)]
 
     def list_tasks(

@@ -18,7 +18,7 @@ import msgspec
 from autoglm.base.errors import StoreError
 from autoglm.engine.states import RUN_FINAL
 from autoglm.stores import rules
-from autoglm.stores.database import Database, queries, translated
+from autoglm.stores.database import Database, make_place, queries, translated
 from autoglm.stores.protocol import Append, Lease, LogLine, RunRow, Signal, Stored, TaskRow
 from autoglm.stores.watermark import Watermark
 
@@ -59,6 +59,7 @@ class SqliteStore:
         if durability not in {"full", "process"}:
             raise ValueError(f"durability is 'full' or 'process', not {durability!r}")
         self.path = Path(path).absolute()
+        make_place(self.path)
         self._mark = Watermark(self.path.with_name(self.path.name + "-mark"))
         # Read before the file is: what is noted is then older than what the file must hold.
         marked = self._mark.read() if self.path.exists() else None
@@ -387,9 +388,14 @@ class SqliteStore:
                 raise StoreError(
                     f"{path} exists already", code="backup-failed", hint="name a new file: none is overwritten"
                 )
+            if not path.parent.is_dir():
+                raise NotADirectoryError(f"there is no folder {path.parent}")
             part.unlink(missing_ok=True)
-            self._db.backup(part)
-            part.rename(path)
+            try:
+                self._db.backup(part)
+                part.rename(path)
+            finally:
+                part.unlink(missing_ok=True)
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"the backup {target!r} cannot be written: {error}",

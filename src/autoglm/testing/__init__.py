@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoglm.testing.executors import ExecutorTests as ExecutorTests
+    from autoglm.testing.stores import StoreTests as StoreTests
 
 _EXPORTS = {
     "ExecutorTests": "autoglm.testing.executors",
+    "StoreTests": "autoglm.testing.stores",
 }
 
-__all__ = ["ExecutorTests"]
+__all__ = ["ExecutorTests", "StoreTests"]
 
 
 def __getattr__(name: str) -> Any:
