@@ -187,6 +187,8 @@ class Runner:
         if error is not None or self._broken is not None:
             self._broken = self._broken or error
             return
+        if decision.blobs:
+            self.run.saved(decision.blobs)
         for observer in self._observers:
             observer.on_events(decision.events, at)
         if self._dispatcher is None or self._is_aborted:
