@@ -513,6 +513,8 @@ class RunState:
             instance = scope.instances[local]
             if local in again and scope.unmet[local] == 0 and (instance is None or instance.status is _S.PENDING):
                 self._candidates.append(scope.instance(local))
+        if scope.left == 0:  # all of it had succeeded when it was told to stop
+            self._closing.append(scope.owner)
 
     def _below(self, scope: Scope, local: int) -> set[int]:
         found = {local}
@@ -537,6 +539,8 @@ class RunState:
         self._begin(instance, at)
         if instance.child is not None:
             self._reopen_scope(instance.child, at)
+            if instance.node.timeout is not None:
+                self._set_timer(at + instance.node.timeout, DEADLINE, instance)
         if instance.loop is not None:
             self._reopen_loop(instance, instance.loop, at)
 
