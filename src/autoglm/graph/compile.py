@@ -19,6 +19,7 @@ from autoglm.base.errors import EngineError
 from autoglm.graph.model import Edge, Graph, LoopPlan, Node, NodeKind, Pool, Rule, ScopePlan
 from autoglm.graph.order import ranks, topological
 from autoglm.spec.catalog import Catalog
+from autoglm.spec.document import gc_paused
 from autoglm.spec.expressions import Template, compile_condition, compile_expression, compile_template
 from autoglm.spec.model import Degrade, Loop, OnError, Task, Workflow
 
@@ -37,9 +38,10 @@ def compile_graph(workflow: Workflow, catalog: Catalog) -> Graph:
     Raises:
         EngineError: it was not: a name does not resolve or there is a cycle.
     """
-    compiler = _Compiler(workflow, catalog)
-    root, _ = compiler.scope(workflow.tasks, "")
-    outputs = compile_template(dict(workflow.outputs)) if workflow.outputs else None
+    with gc_paused():
+        compiler = _Compiler(workflow, catalog)
+        root, _ = compiler.scope(workflow.tasks, "")
+        outputs = compile_template(dict(workflow.outputs)) if workflow.outputs else None
     return Graph(workflow, root, tuple(compiler.nodes), tuple(compiler.pools.values()), outputs)
 
 

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from autoglm.spec.sandbox import Program
 
 Chain = tuple[str, ...]
+_PLAIN: Final = frozenset({type(None), bool, int, float})
+"""What is never a template."""
 _JSON: Final = frozenset({type(None), bool, int, float, str, Secret, dict, list})
 _MAX_DEPTH: Final = 200
 _MEMO_SIZE: Final = 20_000
+_NO_NAMES: Final[frozenset[Any]] = frozenset()
 
 
 class Template:
@@ -70,6 +73,11 @@ class Template:
 class _Constant(Template):
     __slots__ = ()
     is_constant = True
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+        self.names = self.guarded = _NO_NAMES
+        self.paths = ()
 
     def evaluate(self, scope: Scope) -> Any:
         return self.source
@@ -205,6 +213,8 @@ def _compile(value: Any, depth: int) -> Template:
     if isinstance(value, dict | list | tuple):
         if depth == 0:
             raise too_large(f"it nests deeper than {_MAX_DEPTH} levels")
+        if all(type(entry) in _PLAIN for entry in (value.values() if isinstance(value, dict) else value)):
+            return _Constant(value if not isinstance(value, tuple) else list(value))
         parts = [_compile(entry, depth - 1) for entry in (value.values() if isinstance(value, dict) else value)]
         if all(part.is_constant for part in parts):
             return _Constant(value if not isinstance(value, tuple) else list(value))
