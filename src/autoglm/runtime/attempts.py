@@ -76,6 +76,15 @@ class LiveAttempt(Attempt):
     def item_name(self) -> str | None:  # type: ignore[override]
         return None if self._node.loop is None else self._node.loop.item_name
 
+    @property
+    def loops(self) -> Mapping[str, Any]:  # type: ignore[override]
+        run, bound = self._dispatcher.run, {}
+        for at in self._instance.path():
+            if at.index is not None and at.node.loop is not None:
+                for name, value in ((at.node.loop.item_name, run.item_of(at)), ("index", at.index)):
+                    bound.setdefault(name, value)
+        return Copies(bound)
+
 
 class Copies(Mapping[str, Any]):
     """Values as copies, made when they are asked for: a handler may change what it gets, the state stays as it is."""

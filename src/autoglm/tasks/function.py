@@ -6,7 +6,7 @@ Parameters are filled by name. For each one the first of these that has it:
 2. the task's arguments (``with``);
 3. the result of the direct upstream of that name (``-`` and blanks written ``_``);
 4. the run's input of that name;
-5. the loop's item, for ``item`` or the loop's ``as:`` name;
+5. the loop's item, for ``item`` or the loop's ``as:`` name; its ``index``; the same of the loops further out;
 6. the project's service of that name;
 7. if it is the only required one that is left and can be given by position: the result of the single upstream, else
    the loop's item;
@@ -151,7 +151,7 @@ def _look_up(name: str, attempt: Attempt) -> Any:
                     return value
     if name == attempt.item_name or (name == "item" and attempt.item is not None):
         return attempt.item
-    return _NOTHING
+    return attempt.loops.get(name, _NOTHING)
 
 
 async def _service(name: str, attempt: Attempt) -> Any:

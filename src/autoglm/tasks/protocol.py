@@ -104,6 +104,8 @@ class Attempt:
     item: Any = None
     item_name: str | None = None
     """The loop's ``as:`` name; None outside of a loop."""
+    loops: Mapping[str, Any] = field(default_factory=dict)
+    """What the loops around the task bind, the nearest first: each one's item by its name, and ``index``."""
     services: Services | None = None
     """Where parameters that name a service get it from."""
     offline: bool = False
