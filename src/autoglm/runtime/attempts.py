@@ -78,7 +78,8 @@ class LiveAttempt(Attempt):
 
     @property
     def loops(self) -> Mapping[str, Any]:  # type: ignore[override]
-        run, bound = self._dispatcher.run, {}
+        run = self._dispatcher.run
+        bound: dict[str, Any] = {}
         for at in self._instance.path():
             if at.index is not None and at.node.loop is not None:
                 for name, value in ((at.node.loop.item_name, run.item_of(at)), ("index", at.index)):
