@@ -12,9 +12,14 @@ def main() -> None:
 
         sys.stdout.write(f"autoglm {__version__}\n")  # before anything that takes time to import
         return
-    from autoglm.cli.entry import enter
+    try:
+        from autoglm.cli.entry import enter
 
-    sys.exit(enter(sys.argv[1:]))
+        code = enter(sys.argv[1:])
+    except KeyboardInterrupt:  # while modules were still being imported
+        sys.stderr.write("\ninterrupted\n")
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

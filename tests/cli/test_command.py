@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from autoglm import __version__
+from autoglm.cli.entry import enter
 
 from .conftest import COMMAND, Autoglm
 
@@ -144,6 +145,10 @@ def test_validate_tells_everything_that_is_wrong(autoglm: Autoglm, project: Path
     assert len(json.loads(autoglm("validate", "bad.yaml", "--json").stdout)["diagnostics"]) >= 2
     assert json.loads(autoglm("validate", "bad.yaml", "--format", "sarif").stdout)["version"] == "2.1.0"
     assert "error[" in autoglm("run", "bad.yaml").stderr
+    both = autoglm("validate", "nope.yaml", "bad.yaml")
+    assert both.returncode == 2
+    assert "error[file-not-found]" in both.stdout
+    assert "did you mean `quick`" in both.stdout
 
 
 def test_plan_runs_nothing(autoglm: Autoglm):
@@ -193,12 +198,20 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("arguments", "code", "words"), WRONG, ids=[" ".join(case[0]) for case in WRONG])
-def test_a_wrong_call_is_told_in_words(autoglm: Autoglm, arguments: tuple[str, ...], code: int, words: str):
-    done = autoglm(*arguments)
-    assert done.returncode == code
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+def test_a_wrong_call_is_told_in_words(
+    project: Path,
+    arguments: tuple[str, ...],
+    code: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(project)
+    assert enter(arguments) == code
+    told = capsys.readouterr()
+    assert words in told.err
+    assert "Traceback" not in told.err
+    assert told.out == ""
 
 
 def test_ended_runs_are_not_resumed_nor_retried_nor_cancelled(autoglm: Autoglm):

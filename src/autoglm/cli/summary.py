@@ -7,9 +7,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from autoglm.base.durations import format_duration
 from autoglm.cli.icons import icon_of, style_of
-from autoglm.cli.measure import clip, harmless
+from autoglm.cli.measure import clip, duration_of, harmless
 from autoglm.cli.output import say, styled, warn
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def show_summary(report: RunReport, view: RunView, now: float, *, quiet: bool, w
         status = styled(
             f"{icon_of(report.status)} run {report.run_id} {report.status}", style_of(report.status), sys.stdout
         )
-        say(f"{status} in {format_duration(view.elapsed(now))}")
+        say(f"{status} in {duration_of(view.elapsed(now))}")
         if report.usage:
             say(f"used: {_used(report.usage)}")
         if report.outputs:

@@ -51,7 +51,8 @@ def validate(
 def _diagnose(file: Path) -> list[Diagnostic]:
     from autoglm.app.loading import diagnose, read_source
     from autoglm.app.session import Session
-    from autoglm.base.errors import SpecError
+    from autoglm.base.diagnostics import Diagnostic
+    from autoglm.base.errors import SpecError, UsageError
 
     try:
         with Session.open(file) as session:
@@ -59,6 +60,8 @@ def _diagnose(file: Path) -> list[Diagnostic]:
             return [*session.warnings, *found]
     except SpecError as error:
         return list(error.diagnostics)
+    except UsageError as error:  # a file that cannot be read does not keep the others from being checked
+        return [Diagnostic(error.code, error.message, hint=error.hint)]
 
 
 def plan(file: options.File, json: options.Json = False) -> int:
