@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -69,18 +69,22 @@ def _candidates(folder: Path) -> str | None:
     return f"there is {', '.join(found[:5])}" if found else "`autoglm init` makes a project to begin with"
 
 
-def diagnose(source: str, file: str, catalog: Catalog, root: Path) -> tuple[Workflow | None, list[Diagnostic]]:
+def diagnose(
+    source: str, file: str, catalog: Catalog, root: Path, defaults: Mapping[str, Any] | None = None
+) -> tuple[Workflow | None, list[Diagnostic]]:
     """Return the workflow (None when it cannot be told) and everything that is wrong or doubtful, sorted by place.
 
     Raises:
         SpecError: the text is no YAML or JSON.
     """
-    return check_document(read_document(source, file, keep_going=True), catalog, root)
+    return check_document(read_document(source, file, keep_going=True), catalog, root, defaults)
 
 
-def check_document(document: Document, catalog: Catalog, root: Path) -> tuple[Workflow | None, list[Diagnostic]]:
+def check_document(
+    document: Document, catalog: Catalog, root: Path, defaults: Mapping[str, Any] | None = None
+) -> tuple[Workflow | None, list[Diagnostic]]:
     """Return the same for a document that has been read."""
-    workflow, diagnostics = parse_workflow(document, catalog, read_file=_reader(root))
+    workflow, diagnostics = parse_workflow(document, catalog, read_file=_reader(root), defaults=defaults)
     if workflow is None:
         return None, sort_diagnostics(diagnostics)
     if not isinstance(document.data, dict) or "inputs" not in document.data:
@@ -112,7 +116,7 @@ def _no_check(task: Task, catalog: Catalog) -> tuple[()]:
     return ()
 
 
-def load_file(path: Path, catalog: Catalog, root: Path) -> Loaded:
+def load_file(path: Path, catalog: Catalog, root: Path, defaults: Mapping[str, Any] | None = None) -> Loaded:
     """Read, check and compile a workflow file.
 
     Raises:
@@ -120,7 +124,7 @@ def load_file(path: Path, catalog: Catalog, root: Path) -> Loaded:
         UsageError: it cannot be read.
     """
     source = read_source(path)
-    workflow, diagnostics = diagnose(source, str(path), catalog, root)
+    workflow, diagnostics = diagnose(source, str(path), catalog, root, defaults)
     if workflow is None or any(d.is_error for d in diagnostics):
         raise SpecError(diagnostics)
     return Loaded(workflow, catalog, source, str(path), diagnostics)

@@ -116,7 +116,7 @@ class Session:
 
     def load(self, path: str | Path) -> Loaded:
         """Read and check a workflow file. Raises SpecError with everything that is wrong, or UsageError."""
-        return load_file(Path(path), self.catalog, self.project.root)
+        return load_file(Path(path), self.catalog, self.project.root, self.project.settings.defaults.as_fields())
 
     # ------------------------------------------------------------------------------------------------------- store
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from autoglm.spec import task_fields
@@ -20,6 +21,7 @@ FIELDS = (
     "resources",
     "priority",
     "cache",
+    "model",
 )
 _MERGED = ("env", "labels", "resources")
 _WITHOUT = frozenset({"group", "decision", "wait", "approval", "workflow"})
@@ -29,12 +31,16 @@ _WITHOUT = frozenset({"group", "decision", "wait", "approval", "workflow"})
 class Defaults:
     """What ``defaults`` says, read and checked once."""
 
-    def __init__(self, values: Values, written: Any) -> None:
+    def __init__(self, values: Values, written: Any, project: Mapping[str, Any] | None = None) -> None:
+        """``project`` holds the defaults of the project's settings, already checked: the file's come before them."""
+        self._model: str | None = None
         self._fields: dict[str, Any] = {}
         self._retry: dict[str, Any] = {}
-        mapping = values.mapping(written, (), "defaults") or {}
+        mapping = {**(project or {}), **(values.mapping(written, (), "defaults") or {})}
         for key, value in mapping.items():
-            if key not in FIELDS:
+            if key == "model":
+                self._model = values.text(value, ("defaults",), key)
+            elif key not in FIELDS:
                 values.unknown_key(key, ("defaults",), FIELDS, "`defaults`")
             elif key in task_fields.READERS:
                 read = task_fields.READERS[key](values, value, ("defaults",), key)
@@ -53,8 +59,10 @@ class Defaults:
 
     def apply(self, fields: dict[str, Any], body: dict[str, Any], info: TaskTypeInfo | None) -> None:
         """Fill what a task's author left out of ``fields``."""
-        if not self._fields or fields["type"] in _WITHOUT:
+        if fields["type"] in _WITHOUT:
             return
+        if self._model is not None and info is not None and "model" in info.options:
+            fields["options"] = {"model": self._model, **fields["options"]}
         for key, value in self._fields.items():
             if key in _MERGED:
                 fields[key] = {**value, **fields[key]}

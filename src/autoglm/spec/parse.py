@@ -6,6 +6,9 @@ a field that is wrong is reported and left out, so that the checks that follow s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from autoglm.base.diagnostics import Diagnostic, sort_diagnostics
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.defaults import Defaults
@@ -20,19 +23,24 @@ from autoglm.spec.values import Values, build
 
 
 def parse_workflow(
-    document: Document, catalog: Catalog, *, read_file: ReadFile | None = None
+    document: Document,
+    catalog: Catalog,
+    *,
+    read_file: ReadFile | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> tuple[Workflow | None, list[Diagnostic]]:
     """Return the workflow of a document and what is wrong with it, sorted by place.
 
     The workflow is there even when diagnostics hold errors, without what they name, so that further checks can run on
     it; it is None only when the file holds no task. ``read_file`` gives the text of a ``vars`` file by its name in the
-    file; what it raises (OSError, ValueError, AutoglmError) becomes a diagnostic.
+    file; what it raises (OSError, ValueError, AutoglmError) becomes a diagnostic. ``defaults`` are the project's, below
+    the file's own.
     """
     values = Values(document)
     with gc_paused():
         outlined = outline(values)
         fields = read_header(values, outlined.header, read_file)
-        defaults = Defaults(values, outlined.header.get("defaults"))
-        fields["tasks"] = TaskReader(values, catalog, defaults).read_all(outlined.entries)
+        merged = Defaults(values, outlined.header.get("defaults"), defaults)
+        fields["tasks"] = TaskReader(values, catalog, merged).read_all(outlined.entries)
     workflow = build(Workflow, fields) if fields["tasks"] else None
     return workflow, sort_diagnostics(values.diagnostics)
