@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from autoglm.base.durations import format_duration
 from autoglm.cli.measure import clip, duration_of, harmless
-from autoglm.cli.view import Change, RunView, TaskView
+from autoglm.cli.rows import TaskView
+from autoglm.cli.view import Change, RunView
 
 if TYPE_CHECKING:
     from autoglm.engine.messages import Event

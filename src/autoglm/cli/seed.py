@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autoglm.cli.measure import harmless
-from autoglm.cli.view import Active, Failed, Progress, RunView, TaskView, static_path
+from autoglm.cli.rows import Active, Progress, TaskView
+from autoglm.cli.view import Failed, RunView, static_path
 from autoglm.engine.states import TaskStatus
 from autoglm.graph.model import NodeKind
 

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from autoglm.base.durations import format_duration
 from autoglm.base.errors import Failure
 from autoglm.cli.icons import icon_of, style_of
-from autoglm.cli.measure import clip, duration_of, harmless, pad, width_of
+from autoglm.cli.measure import harmless, width_of
+from autoglm.cli.rows import ENDED, FAILED, Active, Line, Progress, TaskView, fit, item_rows, task_row
 from autoglm.engine import messages as m
-from autoglm.engine.states import FAILURES
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -30,76 +30,11 @@ if TYPE_CHECKING:
     from autoglm.spec.model import Task, Workflow
     from autoglm.stores.protocol import LogLine
 
-Line = list[tuple[str, str]]
-"""One row of the screen: texts, each with a rich style."""
-
 _RECENT = 64
 _KEPT_FAILURES = 20
-_SAMPLE_SECONDS = 0.5
 _ITEM_ROWS = 4
-_FAILED = frozenset(status.value for status in FAILURES)
 _OF_PARTS = ("loop-failed", "group-failed")
 """Failures that only say that something inside failed: that was told already."""
-_ENDED = _FAILED | {"succeeded", "skipped", "cancelled", "rolled_back"}
-
-
-@dataclass(slots=True)
-class Active:
-    """An instance that runs, or waits for its next attempt until ``due``."""
-
-    task: str
-    started_at: float
-    attempt: int
-    due: float | None = None
-    error: str = ""
-    log: str = ""
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far the instances of a loop have come; ``samples`` of (time, ended) give the rate."""
-
-    total: int | None = 0
-    ended: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=20))
-
-    def note(self, at: float) -> None:
-        if not self.samples or at - self.samples[-1][0] >= _SAMPLE_SECONDS:
-            self.samples.append((at, self.ended))
-
-    def rate(self, now: float) -> float | None:
-        """Return items a second over the last samples, None before there is anything to tell."""
-        if not self.samples:
-            return None
-        at, ended = self.samples[0]
-        seconds = now - at
-        return (self.ended - ended) / seconds if seconds >= _SAMPLE_SECONDS and self.ended > ended else None
-
-
-@dataclass(slots=True)
-class TaskView:
-    """One task of the file, all its instances together."""
-
-    path: str
-    name: str
-    depth: int
-    order: int
-    parent: TaskView | None = None
-    max_attempts: int = 1
-    is_loop: bool = False
-    is_group: bool = False
-    is_repeated: bool = False
-    """It stands inside a loop: its status is that of many instances."""
-    status: str = "pending"
-    started_at: float | None = None
-    ended_at: float | None = None
-    error: str = ""
-    upstream_failed: bool = False
-    """It was skipped because something before it failed."""
-    progress: Progress | None = None
-    active: dict[str, Active] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +226,7 @@ class RunView:
         is_item = _is_item(task)
         if is_item and view.progress is not None:
             view.progress.ended += 1
-            view.progress.failed += status in _FAILED
+            view.progress.failed += status in FAILED
             view.progress.cancelled += status == "cancelled"
             view.progress.note(at)
         else:
@@ -330,9 +265,9 @@ class RunView:
         view.status = status
         if status in ("running", "retrying", "pending"):
             self._failed.pop(view.path, None)
-        elif status in _FAILED:
+        elif status in FAILED:
             self._failed[view.path] = view
-        if status in _ENDED:
+        if status in ENDED:
             self._recent.append(view)
 
     def _run_changed(self, event: m.Event, at: float) -> None:
@@ -360,7 +295,7 @@ class RunView:
         """What failed will run again: it is told about anew when it does."""
         self.failures, self.failure_count = [], 0
         for view in self._order:
-            if view.status in _FAILED or view.status == "cancelled" or view.upstream_failed:
+            if view.status in FAILED or view.status == "cancelled" or view.upstream_failed:
                 self._set(view, "pending")
                 view.error, view.ended_at, view.upstream_failed = "", None, False
                 progress = view.progress
@@ -396,7 +331,7 @@ class RunView:
         """Return header, rows and footer."""
         body = self.rows(now, width, max(1, height - 2))
         # The terminal echoes ^C after the last line: with no room for it there, everything would move up by one.
-        return [_fit(self._header(now), width), *body, _fit(self._footer(), width - 4)]
+        return [fit(self._header(now), width), *body, fit(self._footer(), width - 4)]
 
     def _header(self, now: float) -> Line:
         line = [
@@ -410,7 +345,7 @@ class RunView:
 
     def _footer(self) -> Line:
         counts = self.counts
-        ended = sum(counts.get(status, 0) for status in _ENDED)
+        ended = sum(counts.get(status, 0) for status in ENDED)
         line: Line = [(f"{self.note}  ", "bold yellow")] if self.note else []
         line.append((f"{ended:,}/{len(self._order):,} tasks ended", "dim"))
         for status in ("running", "retrying", "paused"):
@@ -429,13 +364,13 @@ class RunView:
         column = min(column, max(8, width // 3))
         lines: list[Line] = []
         for view in shown:
-            lines.append(_fit(self._row(view, now, column, width), width))
+            lines.append(fit(task_row(view, now, column, width), width))
             if view.is_loop and view.active and room > 0:
-                items = self._items(view, now, width, min(room, _ITEM_ROWS))
+                items = item_rows(view, now, width, min(room, _ITEM_ROWS))
                 room -= len(items)
                 lines.extend(items)
         if len(shown) < len(self._order):
-            lines.append(_fit(self._rest(shown), width))
+            lines.append(fit(self._rest(shown), width))
         return lines
 
     def _chosen(self, budget: int) -> list[TaskView]:
@@ -454,7 +389,7 @@ class RunView:
         yield from islice(self._active.values(), budget)
         yield from islice(self._failed.values(), budget)
         yield from reversed(self._recent)
-        while self._next < len(self._order) and self._order[self._next].status in _ENDED:
+        while self._next < len(self._order) and self._order[self._next].status in ENDED:
             self._next += 1
         yield from self._order[self._next : self._next + budget]
 
@@ -464,44 +399,6 @@ class RunView:
             counts[view.status] -= 1
         told = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()) if count)
         return [(f"… {len(self._order) - len(shown):,} more: {told}", "dim")]
-
-    def _row(self, view: TaskView, now: float, column: int, width: int) -> Line:
-        status = "running" if view.is_repeated and view.active else view.status
-        indent = "  " * view.depth
-        name = pad(f"{indent}{view.name}", column)
-        start: Line = [
-            (f"{indent}{icon_of(status)} ", style_of(status)),
-            (f"{name[len(indent) :]}  ", "dim" if status in ("pending", "skipped") else ""),
-        ]
-        return [*start, *self._told(view, status, now, width)]
-
-    def _told(self, view: TaskView, status: str, now: float, width: int) -> Line:
-        """Return what there is to say about a task in its state."""
-        if view.progress is not None and status != "skipped" and (view.progress.ended or status == "running"):
-            return _bar(view.progress, now, max(10, width // 5), status)
-        if status in _FAILED:
-            return [(view.error, style_of(status))]
-        if status == "skipped":
-            return [(f"skipped: {view.error}" if view.error else "skipped", "dim")]
-        if view.active and view.is_repeated:
-            return [(f"{len(view.active):,} running", "")]
-        if view.active:
-            return _active(next(iter(view.active.values())), view, now)
-        if view.started_at is None or status == "pending":
-            return []
-        end = view.ended_at if status in _ENDED and view.ended_at is not None else now
-        took = duration_of(end - view.started_at)
-        return [(f"{took}  {view.error}" if view.error else took, "dim" if status == "succeeded" else "")]
-
-    def _items(self, view: TaskView, now: float, width: int, count: int) -> list[Line]:
-        """Return rows for the items that have been running longest."""
-        rows = []
-        for active in islice(view.active.values(), count):
-            label = active.task[active.task.rfind(".") + 1 :][len(view.path.rpartition(".")[2]) :]
-            status = "retrying" if active.due is not None else "running"
-            start: Line = [(f"{'  ' * (view.depth + 1)}{icon_of(status)} ", style_of(status)), (f"{label}  ", "dim")]
-            rows.append(_fit([*start, *_active(active, view, now)], width))
-        return rows
 
 
 def static_path(task: str) -> str:
@@ -517,62 +414,6 @@ def _is_item(task: str) -> bool:
 
 def _told(failure: Failure) -> str:
     return harmless(f"{failure.code}: {failure.message}")
-
-
-def _active(active: Active, view: TaskView, now: float) -> Line:
-    if active.due is not None:
-        wait = format_duration(max(0.0, active.due - now))
-        return [
-            (
-                f"retry {active.attempt + 1}/{max(view.max_attempts, active.attempt + 1)} in {wait}  ",
-                style_of("retrying"),
-            ),
-            (active.error, "dim"),
-        ]
-    line: Line = [(format_duration(max(0.0, now - active.started_at)), "")]
-    if active.attempt > 1:
-        line.append((f"  attempt {active.attempt}/{max(view.max_attempts, active.attempt)}", style_of("retrying")))
-    if active.log:
-        line.append((f"  │ {harmless(active.log)}", "dim"))
-    return line
-
-
-def _bar(progress: Progress, now: float, width: int, status: str) -> Line:
-    line: Line = []
-    if progress.total is None:
-        line.append((f"{progress.ended:,} done", ""))
-    else:
-        full = width if not progress.total else width * progress.ended // progress.total
-        full = min(width, full)
-        line += [("━" * full, style_of(status)), ("─" * (width - full), "dim")]
-        line.append((f" {progress.ended:,}/{progress.total:,}", ""))
-    rate = progress.rate(now) if status == "running" else None
-    if rate is not None:
-        line.append((f"  {_rate(rate)}", "dim"))
-        left = None if progress.total is None else progress.total - progress.ended
-        if left:
-            line.append((f"  ETA {format_duration(left / rate)}", "dim"))
-    if progress.failed:
-        line.append((f"  {progress.failed:,} failed", style_of("failed")))
-    return line
-
-
-def _rate(rate: float) -> str:
-    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s" if rate >= 0.1 else f"{rate * 60:.1f}/min"
-
-
-def _fit(line: Line, width: int) -> Line:
-    """Cut a line at ``width`` columns."""
-    fitted: Line = []
-    left = width
-    for text, style in line:
-        if left <= 0:
-            break
-        text = clip(text, left)
-        left -= width_of(text)
-        if text:
-            fitted.append((text, style))
-    return fitted
 
 
 def text_of(lines: Sequence[Line]) -> str:
