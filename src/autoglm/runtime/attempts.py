@@ -48,10 +48,10 @@ class LiveAttempt(Attempt):
         self.environment = tools.environment
         self.usage = {}
 
-    def log(self, stream: str, text: str) -> None:  # type: ignore[override]
+    def log(self, stream: str, text: str) -> None:
         self._dispatcher.log_line(self._command, stream, text)
 
-    def execute(self, work: Work) -> Awaitable[Any]:  # type: ignore[override]
+    def execute(self, work: Work) -> Awaitable[Any]:
         return self._executor.run(work, self.log)
 
     @property
@@ -77,7 +77,7 @@ class LiveAttempt(Attempt):
         return None if self._node.loop is None else self._node.loop.item_name
 
     @property
-    def loops(self) -> Mapping[str, Any]:  # type: ignore[override]
+    def loops(self) -> Mapping[str, Any]:
         run = self._dispatcher.run
         bound: dict[str, Any] = {}
         for at in self._instance.path():

@@ -98,7 +98,7 @@ class Loop(Model):
     over: JsonValue = None
     """A list, or a template string that gives one."""
     file: str | None = None
-    """``users.yaml#path``, ``rows.jsonl``, ``rows.csv``: streamed; relative to the project root; may hold a template."""
+    """``users.yaml#path``, ``rows.jsonl``, ``rows.csv``: streamed; relative to the root; may hold a template."""
     matrix: dict[str, JsonValue] | None = None
     """Axis name to its list (or template); the items are mappings axis → value, last axis fastest."""
     until: str | None = None
