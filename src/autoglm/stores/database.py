@@ -28,9 +28,9 @@ APPLICATION_ID = 0x41474C4D
 SCHEMA_VERSION = 1
 IDLE_READERS = 4
 PAGE = 2048
-"""Bytes of a page. A step of a chain touches seven; small ones make its commit about a tenth cheaper."""
-SMALLEST_WAL = {"full": 1 << 20, "normal": 1 << 22}
-LARGEST_WAL = 1 << 24
+"""Bytes of a page. A step of a chain touches eight; small ones make its commit about a tenth cheaper."""
+SMALLEST_WAL = {"full": 896 * 1024, "normal": 4096 * 1024}
+LARGEST_WAL = 16384 * 1024
 """Bytes after which the log is written back: a quarter of the file, within these. Where commits wait for no disk, the
 two syncs of a write-back are felt, and are made rarer."""
 

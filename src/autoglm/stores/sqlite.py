@@ -316,7 +316,10 @@ class SqliteStore:
         with self._db.reading() as db:
             # A page of each status, merged: each comes from its index in order, and nothing large is ever sorted.
             for status in set(statuses) or (None,):
-                query = "list-tasks" if status in {None, "succeeded"} else "list-unusual-tasks"
+                if status not in {None, "succeeded"}:
+                    query = "list-unusual-tasks"
+                else:
+                    query = "list-tasks" if node is None else "list-node-tasks"
                 rows = db.execute(queries()[query], (low, high, node, status, limit))
                 page.extend(TaskRow(*row) for row in rows)
         page.sort(key=lambda row: row.number)

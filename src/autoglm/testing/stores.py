@@ -465,7 +465,8 @@ class StoreTests:
         def part(seq: int) -> Append:
             numbers = range(seq * 1000 - 999, seq * 1000 + 1)
             statuses = {True: "failed", False: "succeeded"}
-            rows = [TaskRow(n, f"p[{n}]", "p", statuses[n % 5000 == 0], 1, NOW, NOW) for n in numbers]
+            nodes = {True: "rare", False: "p"}
+            rows = [TaskRow(n, f"p[{n}]", nodes[n == 77], statuses[n % 5000 == 0], 1, NOW, NOW) for n in numbers]
             return record(seq, tasks=rows)
 
         for seq in range(1, 101):
@@ -486,6 +487,7 @@ class StoreTests:
                 began = time.perf_counter()
                 store.list_tasks(run, after=90_000, limit=100)
                 store.list_tasks(run, statuses=["failed"], limit=100)
+                store.list_tasks(run, node="rare", limit=100)
                 took.append(time.perf_counter() - began)
         finally:
             stop.set()
@@ -494,6 +496,7 @@ class StoreTests:
         assert [one.number for one in deep] == list(range(90_001, 90_101))
         failed = store.list_tasks(run, statuses=["failed"], limit=100)
         assert [one.number for one in failed] == list(range(5000, 100_001, 5000))
+        assert [one.number for one in store.list_tasks(run, node="rare")] == [77]
         assert min(took) < 0.05  # of several, since a test machine has more to do than this
 
     # ------------------------------------------------------------------------------------------------------ logs
