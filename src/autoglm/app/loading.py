@@ -53,9 +53,11 @@ def read_source(path: Path) -> str:
         if path.is_dir():
             hint = _candidates(path)
             raise UsageError(f"{path} is a folder, not a workflow file", code="file-not-found", hint=hint)
-        if path.stat().st_size > _MAX_BYTES:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_BYTES + 1)  # what a device or a pipe holds, its size does not tell
+        if len(raw) > _MAX_BYTES:
             raise SpecError([Diagnostic("file-too-large", f"{path} is larger than {_MAX_BYTES // 1024**2} MB")])
-        return decode_source(path.read_bytes(), str(path))
+        return decode_source(raw, str(path))
     except FileNotFoundError:
         hint = _candidates(path.parent) if path.parent.is_dir() else "check the path"
         raise UsageError(f"there is no file {path}", code="file-not-found", hint=hint) from None

@@ -31,8 +31,8 @@ def show_summary(report: RunReport, view: RunView, now: float, *, quiet: bool, w
             f"{icon_of(report.status)} run {report.run_id} {report.status}", style_of(report.status), sys.stdout
         )
         say(f"{status} in {duration_of(view.elapsed(now))}")
-        if report.usage:
-            say(f"used: {_used(report.usage)}")
+        if used := _used(report.usage):
+            say(f"used: {used}")
         if report.outputs:
             say("outputs:")
             for line in clipped_json(report.outputs, f"autoglm show {run} --json"):
@@ -76,9 +76,9 @@ def clipped_json(value: Any, everything: str) -> Iterable[str]:
 
 
 def _used(usage: Mapping[str, Any]) -> str:
-    """Return what was counted, such as ``12 calls, 3,400 input tokens``."""
+    """Return what was counted, such as ``12 calls, 3,400 input tokens``; empty for nothing."""
     counted = {name: value for name, value in usage.items() if type(value) in (int, float) and value}
-    return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counted.items()) or "nothing"
+    return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counted.items())
 
 
 def _quoted(text: str) -> str:

@@ -20,7 +20,10 @@ _STRUCTURAL: Final = frozenset({"group", "decision"})
 """Types that the engine knows itself."""
 _CONTEXT: Final = frozenset({"ctx", "context"})
 _SCRIPT: Final = re.compile(r"[\w./-]+\.(?:py|sh|bash|js|ts|rb|pl|r|R)|\.{0,2}/?[\w.-]+(?:/[\w.-]+)+")
-_EASY_KEYWORDS: Final = frozenset({"type", "description", "title", "default", "examples", "enum", "$comment"})
+_EASY_KEYWORDS: Final = frozenset(
+    {"type", "description", "title", "default", "examples", "enum", "$comment", "minLength", "minItems", "minimum"}
+)
+"""What is checked without the library for the rest: importing that costs more than checking a small file."""
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,),
     "integer": (int,),
@@ -257,6 +260,12 @@ def _type_fault(schema: Mapping[str, Any], value: Any) -> str | None:
         names = [types] if isinstance(types, str) else list(types)
         if not any(_is_of(value, name) for name in names):
             return f"{kind_of(value)} stands where {' or '.join(names)} is expected"
+    if isinstance(value, str | list) and len(value) < schema.get(
+        "minLength" if isinstance(value, str) else "minItems", 0
+    ):
+        return f"{kind_of(value)} is too short" if value else f"{kind_of(value)} must not be empty"
+    if isinstance(value, int | float) and value < schema.get("minimum", value):
+        return f"{value} is less than {schema['minimum']}"
     allowed = schema.get("enum")
     if isinstance(allowed, list | tuple) and value not in allowed:
         close = did_you_mean(str(value), map(str, allowed))
