@@ -289,9 +289,7 @@ class RunState:
         instance = self._find(event.task)
         self._leave_slot(instance)
         instance.failure = event.failure
-        usage = (event.failure.details or {}).get("usage")
-        if isinstance(usage, dict):
-            self._add_usage(usage)
+        self._add_usage_of(event.failure)
         failed = _S.TIMEOUT if event.timeout else _S.FAILED
         if event.retry_at is not None:
             self._move(instance, failed, at)
@@ -345,6 +343,11 @@ class RunState:
     def _noted(self, event: m.Event, at: float) -> None:
         """A fact for the record only."""
 
+    def _add_usage_of(self, failure: Failure) -> None:
+        usage = (failure.details or {}).get("usage")
+        if isinstance(usage, dict):
+            self._add_usage(usage)
+
     def _add_usage(self, usage: dict[str, Any]) -> None:
         for name, amount in usage.items():
             if isinstance(amount, int | float) and not isinstance(amount, bool):
@@ -383,6 +386,7 @@ class RunState:
             self._begin(instance, at)
         self._leave_slot(instance)
         instance.failure = event.failure
+        self._add_usage_of(event.failure)
         instance.result = event.blob or bytes(event.result)
         self._end(instance, _S.SUCCEEDED, at)
 
