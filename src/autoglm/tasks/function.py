@@ -8,8 +8,8 @@ Parameters are filled by name. For each one the first of these that has it:
 4. the run's input of that name;
 5. the loop's item, for ``item`` or the loop's ``as:`` name; its ``index``; the same of the loops further out;
 6. the project's service of that name;
-7. if it is the only required one that is left and can be given by position: the result of the single upstream, else
-   the loop's item;
+7. if it is the only required one that is left and can be given by position: in a loop the item, else the result of the
+   single upstream;
 8. if several are left: the fields of those names in the single upstream's result;
 9. its own default.
 """
@@ -166,13 +166,13 @@ async def _service(name: str, attempt: Attempt) -> Any:
 
 
 def _fill_last(handler: Handler, left: list[Parameter], attempt: Attempt, bound: dict[str, Any]) -> None:
-    """Give the one parameter that is left the upstream's result or the item, several its fields; or say what lacks."""
+    """Give the one parameter that is left the item or the upstream's result, several its fields; or say what lacks."""
     if len(left) == 1 and left[0].is_positional:
-        if len(attempt.upstream) == 1:
-            bound[left[0].name] = next(iter(attempt.upstream.values()))
-            return
         if attempt.item_name is not None or attempt.item is not None:
             bound[left[0].name] = attempt.item
+            return
+        if len(attempt.upstream) == 1:
+            bound[left[0].name] = next(iter(attempt.upstream.values()))
             return
     if len(left) > 1 and len(attempt.upstream) == 1:
         result = next(iter(attempt.upstream.values()))
