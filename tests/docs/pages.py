@@ -5,7 +5,7 @@ A fenced block says in its opening line what is done with it:
 * ```` ```yaml title=flow.yaml ```` (any language): it is written to that file;
 * ```` ```console ````: what follows ``$ `` is run, all of it in one shell, and each line of output that is shown must
   come, in order; ``…`` stands for anything. Output that is not shown may come too;
-* ```` ```yaml check ````: it is a workflow file that must be fit to run; ``check=CODE``: one with that error.
+* ```` ```yaml run ````: it is a workflow file that must run to its end, offline.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.docs.pages import ROOT, blocks, environment, missing, pages, play
+from tests.docs.pages import ROOT, blocks, environment, missing, pages, play, shell
 
 PLAYED = [
     page
@@ -88,3 +88,22 @@ def test_every_make_target_that_is_named_exists() -> None:
             for line in block.text.splitlines() if block.language == "sh" else ():
                 if line.startswith("make "):
                     assert line.split()[1] in targets, f"{block}: {line}"
+
+
+RUN_PAGES = [page for page in pages() if any("run" in block.options for block in blocks(page))]
+
+
+@pytest.mark.parametrize("page", RUN_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_workflow_on_a_page_runs(page: Path, tmp_path: Path) -> None:
+    flows = []
+    for block in blocks(page):
+        name = block.options.get("title") or (f"line-{block.line}.yaml" if "run" in block.options else None)
+        if name is not None:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(block.text, encoding="utf-8")
+        if "run" in block.options:
+            flows.append(name)
+    output = shell("".join(f"echo {flow}; autoglm run {flow} --offline\n" for flow in flows), tmp_path, environment())
+    assert output.count(" succeeded in ") >= len(flows), output
+    assert output.count("✓ run ") == len(flows), output
+    assert "warning[" not in output
