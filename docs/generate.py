@@ -29,7 +29,7 @@ PARTS = {
     "project": "Project, settings, secrets, loop files",
     "stores": "Stores",
     "cli": "The command",
-    "other": "Runs, stores, the command",
+    "other": "Runs and the command",
 }
 ENTRY = re.compile(r"^- `([a-z0-9-]+)` — \S.*$")
 ERRORS_HEAD = """\

@@ -39,8 +39,8 @@ class Block:
 
 def pages() -> list[Path]:
     """Return every page that we write."""
-    top = sorted(ROOT.glob("*.md"))
-    return [*top, *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
+    below = sorted(path for folder in ("docs", "examples") for path in (ROOT / folder).rglob("*.md"))
+    return [*sorted(ROOT.glob("*.md")), *(path for path in below if path.parent.name != "errors.d")]
 
 
 def blocks(page: Path) -> Iterator[Block]:
