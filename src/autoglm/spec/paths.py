@@ -57,7 +57,7 @@ class Path:
             try:
                 value = value[step]
             except (KeyError, TypeError, IndexError):
-                raise unknown_field(value, step, self._upto(value, scope)) from None
+                raise unknown_field(value, step, self._upto(scope(self.root))) from None
         return value
 
     def _read_with_index(self, value: Any) -> Any:
@@ -69,16 +69,18 @@ class Path:
             try:
                 value = value[step]
             except (KeyError, TypeError, IndexError):
-                raise unknown_field(value, step, self._upto(value, lambda _: start)) from None
+                raise unknown_field(value, step, self._upto(start)) from None
         return Secret(value) if tainted else value
 
-    def _upto(self, value: Any, scope: Scope) -> str:
-        """Return the part of the path that gave ``value``."""
-        found, text = scope(self.root), self.root
+    def _upto(self, found: Any) -> str:
+        """Return the part of the path that can be read, from the root's value on."""
+        text = self.root
         for step in self.steps:
-            if found is value:
+            try:
+                found = found[step]
+            except (KeyError, TypeError, IndexError):
                 break
-            found, text = found[step], f"{text}[{step}]" if isinstance(step, int) else f"{text}.{step}"
+            text += f"[{step}]" if isinstance(step, int) else f".{step}"
         return text
 
 
