@@ -180,6 +180,8 @@ class _Checker:
                 message = f"`{function.name}` ({function.origin}) has no parameter `{name}`"
                 self._say(task, ("arguments", name), "unknown-parameter", message, hint, key=True)
         missing = [name for name in function.required if not self._is_filled(info, name)]
+        if info.unknown:
+            return  # a misspelt upstream may give them: one error is enough
         if len(missing) == 1 and (task.loop is not None or len(info.upstreams) == 1):
             return  # a lone parameter without a value gets the loop's item, or the single upstream's result
         for name in missing:
