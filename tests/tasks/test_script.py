@@ -84,7 +84,7 @@ def test_shell_python_and_executable_files(run: Any) -> None:
     assert run("#!/bin/sh\necho direct", "tool", mode=0o755)[0] == "direct"
     assert run("echo $0 $1", "s.txt", interpreter="sh", args=["x"])[0].endswith("s.txt x")
     lines = run("echo hi", "s.txt", interpreter=["sh", "-x"])[1]
-        assert sorted(lines) == [("stderr", "+ echo hi"), ("stdout", "hi")]  # two pipes: in either order
+    assert sorted(lines) == [("stderr", "+ echo hi"), ("stdout", "hi")]  # two pipes: in either order
 
 
 def test_a_script_is_told_what_it_works_on(run: Any) -> None:
