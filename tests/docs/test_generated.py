@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+from jsonschema import Draft7Validator
+
 from autoglm.app.catalog import build_catalog
 from autoglm.config.project import Project
-from tests.docs.pages import ROOT
+from autoglm.spec.document import read_document
+from tests.docs.pages import ROOT, blocks, pages
 
 SOURCE = ROOT / "src" / "autoglm"
 CODE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -31,6 +35,16 @@ def generator() -> ModuleType:
 def test_generated_pages_are_up_to_date() -> None:
     stale = [path.name for path in generator().stale()]
     assert not stale, "run python docs/generate.py"
+
+
+def test_the_schema_for_editors_takes_every_workflow_that_is_shown() -> None:
+    validator = Draft7Validator(json.loads((ROOT / "docs" / "workflow.schema.json").read_text(encoding="utf-8")))
+    texts = {str(path): path.read_text(encoding="utf-8") for path in (ROOT / "examples").glob("*/config/*.yaml")}
+    texts |= {str(block): block.text for page in pages() for block in blocks(page) if "run" in block.options}
+    assert len(texts) > 10
+    for name, text in texts.items():
+        problems = [error.message for error in validator.iter_errors(read_document(text, name).data)]
+        assert not problems, name
 
 
 def used_codes() -> dict[str, str]:
