@@ -9,7 +9,7 @@ from autoglm.base.errors import Failure
 from autoglm.engine import messages as m
 from autoglm.engine.state import Instance, Items, LoopState, Matrix
 from autoglm.engine.states import TaskStatus
-from autoglm.engine.values import as_failure, loop_failed
+from autoglm.engine.values import loop_failed
 from autoglm.graph.model import NodeKind
 from autoglm.spec.expressions import ExpressionError
 
@@ -41,7 +41,7 @@ def start(run: Run, instance: Instance) -> None:
             if instance.loop is not None:
                 instance.loop.items = found
     except ExpressionError as error:
-        run.fail(instance, as_failure(error))
+        run.fail(instance, run.as_failure(error))
         return
     pump(run, instance)
 

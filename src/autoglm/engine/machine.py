@@ -15,7 +15,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop
 from typing import Any, assert_never
 
@@ -31,7 +31,7 @@ from autoglm.engine.names import Names, Upstream, World
 from autoglm.engine.run_state import DEADLINE, RETRY, RunState
 from autoglm.engine.state import Instance, LoadBlob, Scope, scope_text
 from autoglm.engine.states import FAILURES, RunStatus, TaskStatus
-from autoglm.engine.values import as_failure, boxed, group_failed, run_failed, timed_out
+from autoglm.engine.values import boxed, group_failed, run_failed, timed_out
 from autoglm.graph.compile import node_templates
 from autoglm.graph.model import OUTSIDE, Graph, NodeKind
 from autoglm.spec.expressions import ExpressionError, Template
@@ -47,6 +47,8 @@ class Run(RunState):
         RunState.__init__(self, graph, self._load_blob)
         self._load_stored = load
         self._unsaved: dict[str, bytes] = {}
+        self.scrub: Callable[[str], str] = str
+        """Takes secret values out of a text: what an expression complains about may name them."""
         self.world = World(
             {"inputs": {}, "vars": {}}, self.result_of, self.output_of, lambda owner: loops.items(self, owner)
         )
@@ -111,6 +113,11 @@ class Run(RunState):
         """Take note that the blobs of a decision are committed: from now on the store gives them."""
         for digest in blobs:
             self._unsaved.pop(digest, None)
+
+    def as_failure(self, error: ExpressionError, *, code: str | None = None) -> Failure:
+        """Return what an expression raised, as data, without secrets. Trying again would give the same."""
+        hint = None if error.hint is None else self.scrub(error.hint)
+        return Failure(code or error.code, self.scrub(error.message), (error.code,), retryable=False, hint=hint)
 
     def _boxed(self, text: bytes) -> tuple[msgspec.Raw, m.Blob | None]:
         raw, blob = boxed(text, self._blobs)
@@ -199,7 +206,7 @@ class Run(RunState):
             try:
                 self.command(self._start_command(instance))
             except ExpressionError as error:  # what it could read then, such as a secret, is gone
-                self._failed(instance, as_failure(error), timeout=False)
+                self._failed(instance, self.as_failure(error), timeout=False)
         for command in loops.reads_owed(list(self._active.values())):
             self.command(command)
 
@@ -237,7 +244,7 @@ class Run(RunState):
         try:
             self.emit(self._success(instance, news))
         except ExpressionError as error:
-            self._failed(instance, as_failure(error), timeout=False)
+            self._failed(instance, self.as_failure(error), timeout=False)
 
     def _success(self, instance: Instance, news: m.AttemptReturned) -> m.AttemptSucceeded:
         """Map the output by the task's ``result:``, and an item's result by its loop's ``collect``."""
@@ -436,7 +443,7 @@ class Run(RunState):
         try:
             holds = bool(when.evaluate(Names(self.world, instance)))
         except ExpressionError as error:
-            self.fail(instance, as_failure(error))
+            self.fail(instance, self.as_failure(error))
             return False
         if not holds:
             self.emit(m.TaskSkipped(instance.id, f"`when` is false: {instance.node.task.when}"))
@@ -455,7 +462,7 @@ class Run(RunState):
                     if not node.takes_all:
                         break
         except ExpressionError as error:
-            self.fail(instance, as_failure(error))
+            self.fail(instance, self.as_failure(error))
             return
         result = {"branches": [action for action, _ in taken], "rules": [source for _, source in taken]}
         self.emit(m.TaskSucceeded(instance.id, msgspec.Raw(msgspec.json.encode(result))))
@@ -504,7 +511,7 @@ class Run(RunState):
             if instance.status is _S.RETRYING:
                 self.emit(m.TaskTerminated(instance.id, str(error)))
             else:
-                self.fail(instance, as_failure(error))
+                self.fail(instance, self.as_failure(error))
             return
         self.emit(m.AttemptStarted(instance.id, attempt))
         self.command(command)
@@ -555,7 +562,7 @@ class Run(RunState):
                 raw, blob = self._boxed(text)
             collected = self._collected(instance, text)
         except ExpressionError as error:
-            self.fail(instance, as_failure(error))
+            self.fail(instance, self.as_failure(error))
             return
         self.emit(m.TaskSucceeded(instance.id, raw if blob is None else m.ABSENT, blob, collected))
 
@@ -580,7 +587,7 @@ class Run(RunState):
         try:
             text = self.evaluate_text(outputs, Instance("", OUTSIDE, self.root)) if outputs is not None else b"{}"
         except ExpressionError as error:
-            self.emit(m.RunFailed(as_failure(error, code="outputs-failed")))
+            self.emit(m.RunFailed(self.as_failure(error, code="outputs-failed")))
             return
         raw, blob = self._boxed(text)
         self.emit(m.RunSucceeded(raw, blob))

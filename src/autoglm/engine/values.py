@@ -1,4 +1,4 @@
-"""Results on their way into an event, and faults on their way into a failure."""
+"""Results on their way into an event, and the failures that the engine itself finds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from autoglm.base.durations import format_duration
 from autoglm.base.errors import Failure
 from autoglm.engine.messages import INLINE_LIMIT, NULL, Blob
 from autoglm.engine.state import Instance, LoopState, Scope
-from autoglm.spec.expressions import ExpressionError
 
 
 def boxed(text: bytes, blobs: dict[str, bytes]) -> tuple[msgspec.Raw, Blob | None]:
@@ -20,11 +19,6 @@ def boxed(text: bytes, blobs: dict[str, bytes]) -> tuple[msgspec.Raw, Blob | Non
     blob = Blob(sha256(text).hexdigest(), len(text))
     blobs[blob.digest] = text
     return NULL, blob
-
-
-def as_failure(error: ExpressionError, *, code: str | None = None) -> Failure:
-    """Return what an expression raised, as data. Trying again would give the same: not retryable."""
-    return Failure(code or error.code, error.message, (error.code,), retryable=False, hint=error.hint)
 
 
 def timed_out(instance: Instance, *, abandoned: bool = False) -> Failure:

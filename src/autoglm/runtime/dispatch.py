@@ -216,9 +216,9 @@ class Dispatcher:
         except jsonvalue.NotJson:
             details = {"dropped": "the details were not JSON data"}
         return Failure(
-            failure.code,
+            _printable(scrub(failure.code)),
             _printable(scrub(failure.message)),
-            failure.classes,
+            tuple(_printable(scrub(name)) for name in failure.classes),
             failure.retryable,
             None if failure.hint is None else scrub(failure.hint),
             details or None,

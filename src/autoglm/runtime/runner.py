@@ -46,6 +46,7 @@ class Runner:
         observers: Sequence[Observer] = (),
     ) -> None:
         self.run = run
+        run.scrub = tools.redactor.scrub
         self._journal = journal
         self._lease = lease
         self._seq = last_seq
