@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import msgspec
 
@@ -21,9 +21,10 @@ from autoglm.app.loading import Loaded, load_file
 from autoglm.app.models import Models
 from autoglm.app.plugins import find_plugin, load_stores
 from autoglm.app.report import RunReport, report
+from autoglm.app.secret_views import Environment, SecretView
 from autoglm.app.tools import Tools
 from autoglm.base.diagnostics import Diagnostic
-from autoglm.base.errors import TaskError, UsageError
+from autoglm.base.errors import UsageError
 from autoglm.base.ids import ENTROPY_BYTES, new_run_id
 from autoglm.base.redaction import Redactor, Secret
 from autoglm.config.project import Project
@@ -39,7 +40,6 @@ from autoglm.runtime.owner import is_alive, this_process
 from autoglm.runtime.recovery import Definition, loader, read_created, read_definition, replay
 from autoglm.runtime.runner import LEASE_SECONDS, Runner
 from autoglm.spec.catalog import Catalog, FunctionInfo
-from autoglm.spec.expressions import ExpressionError
 from autoglm.spec.model import Durability, Workflow
 from autoglm.stores.protocol import Lease, LeaseHeld, RunRow, Store
 
@@ -48,6 +48,16 @@ if TYPE_CHECKING:
 
 INPUT_PREFIX = "AUTOGLM_INPUT_"
 """``AUTOGLM_INPUT_TOKEN`` in the environment gives the secret input ``token`` again when a run is resumed."""
+
+
+class Manner(TypedDict, total=False):
+    """How a run is driven and watched."""
+
+    max_parallel: int | None
+    """How many attempts may run at once, below what the file and the settings allow."""
+    observers: Sequence[Observer]
+    on_created: Callable[[Run], None] | None
+    """Called with the run before anything of it happens."""
 
 
 class Session:
@@ -172,9 +182,7 @@ class Session:
         offline: bool = False,
         run_id: str | None = None,
         labels: Mapping[str, str] | None = None,
-        max_parallel: int | None = None,
-        observers: Sequence[Observer] = (),
-        on_created: Callable[[Run], None] | None = None,
+        **manner: Unpack[Manner],
     ) -> RunReport:
         """Run a workflow to its end and return what came of it.
 
@@ -213,20 +221,15 @@ class Session:
         )
         self.store.create_run(row)
         lease = self._acquire(run_id)
-        run = Run(loaded.graph, loader(self.store), _SecretView(self.project, redactor := Redactor()))
+        run = Run(loaded.graph, loader(self.store), SecretView(self.project, redactor := Redactor()))
         run.provide(secret_inputs)
-        return await self._drive(
-            run, lease, 0, [m.Create(event, definition), m.Begin()], redactor, max_parallel, observers, on_created
-        )
+        return await self._drive(run, lease, 0, [m.Create(event, definition), m.Begin()], redactor, manner)
 
     async def resume(
         self,
         run_id: str,
         inputs: Mapping[str, Any] | None = None,
-        *,
-        max_parallel: int | None = None,
-        observers: Sequence[Observer] = (),
-        on_created: Callable[[Run], None] | None = None,
+        **manner: Unpack[Manner],
     ) -> RunReport:
         """Continue an interrupted or paused run where its journal ends. ``inputs`` may give secret ones again.
 
@@ -238,16 +241,13 @@ class Session:
         if row.status in RUN_FINAL:
             hint = f"`autoglm retry {run_id}` runs again what failed" if row.status != RunStatus.SUCCEEDED else None
             raise UsageError(f"run {run_id} has already ended: {row.status}", code="run-ended", hint=hint)
-        return await self._continue(run_id, [m.Begin(), m.Resume()], inputs, max_parallel, observers, on_created)
+        return await self._continue(run_id, [m.Begin(), m.Resume()], inputs, manner)
 
     async def retry(
         self,
         run_id: str,
         inputs: Mapping[str, Any] | None = None,
-        *,
-        max_parallel: int | None = None,
-        observers: Sequence[Observer] = (),
-        on_created: Callable[[Run], None] | None = None,
+        **manner: Unpack[Manner],
     ) -> RunReport:
         """Run again what failed or was cancelled in an ended run, and what hangs on it; the rest keeps its results.
 
@@ -261,7 +261,7 @@ class Session:
             raise UsageError(f"run {run_id} has not ended: {row.status}", code="run-not-ended", hint=hint)
         if row.status == RunStatus.SUCCEEDED:
             raise UsageError(f"run {run_id} succeeded: there is nothing to retry", code="run-ended")
-        return await self._continue(run_id, [m.Reopen()], inputs, max_parallel, observers, on_created)
+        return await self._continue(run_id, [m.Reopen()], inputs, manner)
 
     async def cancel(self, run_id: str, reason: str = "") -> str:
         """Cancel a run: by a message to whoever drives it, or here when nobody does. Return its status then.
@@ -273,7 +273,7 @@ class Session:
         if row.status in RUN_FINAL:
             raise UsageError(f"run {run_id} has already ended: {row.status}", code="run-ended")
         try:
-            done = await self._continue(run_id, [m.Cancel(reason)], None, None, (), None, needs_secrets=False)
+            done = await self._continue(run_id, [m.Cancel(reason)], None, {}, needs_secrets=False)
         except LeaseHeld:
             self.store.post_signal(run_id, "cancel", reason, self._clock())
             return "cancelling"
@@ -306,9 +306,7 @@ class Session:
         run_id: str,
         stimuli: Sequence[m.Stimulus],
         inputs: Mapping[str, Any] | None,
-        max_parallel: int | None,
-        observers: Sequence[Observer],
-        on_created: Callable[[Run], None] | None,
+        manner: Manner,
         *,
         needs_secrets: bool = True,
     ) -> RunReport:
@@ -318,13 +316,13 @@ class Session:
             workflow, _ = read_definition(self.store, created)
             secret_inputs = self._secret_inputs(created, inputs or {}) if needs_secrets else {}
             redactor = Redactor()
-            view = _SecretView(self.project, redactor)
+            view = SecretView(self.project, redactor)
             run, last = replay(self.store, run_id, compile_graph(workflow, self.catalog), view)
             run.provide(secret_inputs)
         except BaseException:
             self.store.release(lease)
             raise
-        return await self._drive(run, lease, last, stimuli, redactor, max_parallel, observers, on_created)
+        return await self._drive(run, lease, last, stimuli, redactor, manner)
 
     async def _drive(
         self,
@@ -333,16 +331,14 @@ class Session:
         last_seq: int,
         stimuli: Sequence[m.Stimulus],
         redactor: Redactor,
-        max_parallel: int | None,
-        observers: Sequence[Observer],
-        on_created: Callable[[Run], None] | None,
+        manner: Manner,
     ) -> RunReport:
-        limit = max_parallel or self.project.settings.max_parallel
+        limit = manner.get("max_parallel") or self.project.settings.max_parallel
         if limit is not None:
             run.max_parallel = limit if run.max_parallel is None else min(limit, run.max_parallel)
         for value in run.secret_values():
             redactor.add(value)
-        if on_created is not None:
+        if on_created := manner.get("on_created"):
             on_created(run)
         tools = Tools(self.catalog.executor_limits, self._handlers)
         services = self._services(run, tools)
@@ -354,11 +350,11 @@ class Session:
             services=services,
             models=Models(run.graph.workflow.models, run.world.values),
             project_models=Models(self.project.settings.models, run.world.values),
-            environment=_Environment(self.project, redactor),
+            environment=Environment(self.project, redactor),
             redactor=redactor,
             clock=self._clock,
         )
-        self._runner = runner = Runner(run, journal, lease, last_seq, toolbox, self._clock, observers)
+        self._runner = runner = Runner(run, journal, lease, last_seq, toolbox, self._clock, manner.get("observers", ()))
         if self._stop_asked is not None:
             runner.drain() if self._stop_asked == "drain" else runner.abort()
         try:
@@ -404,50 +400,6 @@ class Session:
                 hint=f"add -i {missing[0]}=… or set {INPUT_PREFIX}{missing[0].upper()}",
             )
         return found
-
-
-class _SecretView(Mapping[str, Any]):
-    """``secrets`` as templates see it: every value that is read is noted for redaction."""
-
-    def __init__(self, project: Project, redactor: Redactor) -> None:
-        self._secrets = project.secrets
-        self._redactor = redactor
-
-    def __getitem__(self, name: str) -> Secret:
-        try:
-            value = self._secrets[name]
-        except TaskError as error:
-            raise ExpressionError(error.message, code=error.code, hint=error.hint) from None
-        self._redactor.add(value)
-        return value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._secrets)
-
-    def __len__(self) -> int:
-        return len(self._secrets)
-
-
-class _Environment(Mapping[str, str]):
-    """Where model keys are looked up: the process environment, then the project's ``.env``."""
-
-    def __init__(self, project: Project, redactor: Redactor) -> None:
-        self._secrets = project.secrets
-        self._redactor = redactor
-
-    def __getitem__(self, name: str) -> str:
-        if name not in self._secrets:
-            raise KeyError(name)
-        value = self._secrets[name]
-        if name.upper().endswith(("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")):
-            self._redactor.add(value)
-        return str(value)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({*os.environ, *self._secrets})
-
-    def __len__(self) -> int:
-        return len(set(self))
 
 
 def _definition(loaded: Loaded) -> bytes:

@@ -69,7 +69,7 @@ class LiveAttempt(Attempt):
         return Copies(self._dispatcher.run.world.values["inputs"])
 
     @property
-    def item(self) -> Any:  # type: ignore[override]
+    def item(self) -> Any:
         return fresh(self._dispatcher.run.item_of(self._instance))
 
     @property
@@ -77,7 +77,7 @@ class LiveAttempt(Attempt):
         return None if self._node.loop is None else self._node.loop.item_name
 
     @property
-    def loops(self) -> Mapping[str, Any]:
+    def loops(self) -> Mapping[str, Any]:  # type: ignore[override]
         run = self._dispatcher.run
         bound: dict[str, Any] = {}
         for at in self._instance.path():
