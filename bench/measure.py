@@ -62,7 +62,9 @@ class Pairs:
 
 
 def rate(tasks: int, seconds: Sequence[float]) -> str:
-    return f"{tasks / statistics.median(seconds):,.0f}/s"
+    """Return the median rate, and the range when there is one."""
+    low, middle, high = (tasks / of(seconds) for of in (max, statistics.median, min))
+    return f"{middle:,.0f}/s ({low:,.0f}-{high:,.0f})" if len(seconds) > 1 else f"{middle:,.0f}/s"
 
 
 def spread(values: Sequence[float], unit: str = "", digits: int = 2) -> str:
@@ -71,9 +73,9 @@ def spread(values: Sequence[float], unit: str = "", digits: int = 2) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Our environment as a user has it: Python may keep its bytecode, and finds this checkout's ``bench``."""
+    """Our environment as a user has it: Python may keep its bytecode. It finds this checkout, whatever is installed."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"PYTHONPATH": str(HERE.parent)}
+    return kept | {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE.parent / 'src'}"}
 
 
 def call(argv: Sequence[str | Path], timeout: float = 600, cwd: Path | None = None) -> dict[str, Any]:

@@ -33,43 +33,44 @@ def text(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def markdown(found: dict[str, Any]) -> str:
-    """Return the kept results as a Markdown table with a line on where they come from."""
-    rows = [Row(**row) for row in found["rows"]]
+def _table(rows: Sequence[Row]) -> str:
     lines = [" | ".join(HEADINGS), " | ".join("---" for _ in HEADINGS)]
-    lines += [" | ".join(cell.replace("|", "\\|") for cell in _cells(row)) for row in rows]
-    machine = found["machine"]
-    origin = (
-        f"Measured {found['measured']} on {machine['cores']} cores, Python {machine['python']}, {machine['system']}"
-    )
-    return "\n".join(f"| {line} |" for line in lines) + f"\n\n{origin}; load before: {machine['load']}.\n"
+    lines += [" | ".join(cell.strip().replace("|", "\\|") for cell in _cells(row)) for row in rows]
+    return "\n".join(f"| {line} |" for line in lines)
 
 
-def save(rows: Sequence[Row], rounds: int, load: float) -> None:
-    """Write ``latest.json``, keeping the rows of cases that were not run now, and ``latest.md`` from it."""
+def markdown(kept: dict[str, Any]) -> str:
+    """Return the kept results as Markdown, a table for each case, each with when and where it was measured."""
+    parts = []
+    for case, found in kept.items():
+        on = f"{found['cores']} cores, Python {found['python']}, {found['system']}, load {found['load']} before"
+        origin = f"Measured {found['measured']}, {found['rounds']} rounds, on {on}."
+        parts.append(f"### {case}\n\n{_table([Row(**row) for row in found['rows']])}\n\n{origin}\n")
+    return "\n".join(parts)
+
+
+def origin(rounds: int) -> dict[str, Any]:
+    """Return when and where a case is measured; asked before it begins, for the load then is others' work."""
+    return {
+        "measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "rounds": rounds,
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "load": f"{os.getloadavg()[0]:.1f}",
+    }
+
+
+def save(case: str, rows: Sequence[Row], measured: dict[str, Any], order: Sequence[str]) -> None:
+    """Write one case's rows over its last ones in ``latest.json``, and the Markdown from all of them."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / "latest.json"
-    cases = list(dict.fromkeys(row.case for row in rows))
-    kept = json.loads(path.read_text())["rows"] if path.exists() else []
-    merged = [row for row in kept if row["case"] not in cases] + [asdict(row) for row in rows]
-    from bench.cases import CASES
-
-    order = list(CASES)
-    merged.sort(key=lambda row: order.index(row["case"]) if row["case"] in order else len(order))
-    found = {
-        "measured": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "rounds": rounds,
-        "machine": {
-            "cores": len(os.sched_getaffinity(0)),
-            "python": platform.python_version(),
-            "system": platform.system(),
-            "load": f"{load:.1f}",
-        },
-        "rows": merged,
-    }
-    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    (RESULTS / "latest.md").write_text(markdown(found))
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    kept[case] = {**measured, "rows": [asdict(row) for row in rows]}
+    kept = {name: kept[name] for name in order if name in kept}
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    (RESULTS / "latest.md").write_text(markdown(kept))
     if PAGE.exists():
         before, begin, rest = PAGE.read_text().partition(BEGIN)
         _, end, after = rest.partition(END)
-        PAGE.write_text(f"{before}{begin}\n\n{markdown(found)}\n{end}{after}")
+        PAGE.write_text(f"{before}{begin}\n\n{markdown(kept)}\n{end}{after}")

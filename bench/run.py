@@ -8,7 +8,6 @@ ratio can be had. Nothing here is a test: a busy machine makes rows red, never a
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -31,20 +30,20 @@ def main() -> None:
     if unknown := set(options.names) - set(CASES):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are: {', '.join(CASES)}")
     rows: list[Row] = []
-    load = os.getloadavg()[1]
     for name in options.names or [name for name in CASES if name not in OPTIONAL]:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        begin = time.perf_counter()
+        begin, measured = time.perf_counter(), report.origin(options.rounds)
         try:
-            rows += CASES[name](options.rounds, 0.1 if options.quick else 1.0)
+            found = CASES[name](options.rounds, 0.1 if options.quick else 1.0)
+            if not options.quick:
+                report.save(name, found, measured, list(CASES))
         except Exception as error:
             # One broken case must not cost the others' results; it is shown, and the exit status tells.
             print(f"{name}: {error}", file=sys.stderr)
-            rows.append(Row(name, "could not be measured", "-", "-", "-", "", False))
+            found = [Row(name, f"{name} could not be measured", "-", "-", "-", "", False)]
         print(f"{name}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
-        print(report.text([row for row in rows if row.case == name]), flush=True)
-    if not options.quick:
-        report.save(rows, options.rounds, load)
+        print(report.text(found), flush=True)
+        rows += found
     print("\n" + report.text(rows))
     sys.exit(1 if any(row.ours == "-" for row in rows) else 0)
 

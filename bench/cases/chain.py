@@ -20,8 +20,10 @@ def measure(rounds: int, share: float) -> list[Row]:
         Row("chain", what, *rates, pairs.shown(), f"≥ {BAR} ×", pairs.speedup >= BAR),
         Row("chain", "  the same in a fresh file", rates[0], rate(tasks, fresh.other), fresh.shown()),
     ]
+    sqlite = ("--saver", "sqlite", "--durability", "sync")
     for against, name, arguments in [
-        ("LangGraph, SqliteSaver", "langgraph", ("--form", "tasks", "--saver", "sqlite", "--durability", "sync")),
+        ("LangGraph, SqliteSaver, a graph of nodes", "langgraph", ("--form", "nodes", *sqlite)),
+        ("LangGraph, SqliteSaver, tasks (not waiting for the disk)", "langgraph", ("--form", "tasks", *sqlite)),
         ("DBOS, SQLite", "dbos", ("--form", "sync")),
     ]:
         mine, theirs = [], []
