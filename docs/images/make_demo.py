@@ -116,7 +116,12 @@ class Recorder:
 
     def child(self) -> int:
         """Return the process that the shell waits for."""
-        return int(Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()[0])
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        if not children:
+            raise SystemExit(
+                "the run that was to be killed was over too soon: try again\n" + "\n".join(self.screen.display)
+            )
+        return int(children[0])
 
     def _line(self, row: int) -> str:
         """Return a line of the screen as SVG text spans, one for each run of one look."""
@@ -186,7 +191,7 @@ def record(folder: Path) -> list[tuple[float, Frame]]:
         shell.type("autoglm run config/workflow.yaml --offline")
         shell.look(2.5)
         shell.type("clear")
-        shell.type("autoglm run rows.yaml        # 1,000 rows", r"[3-5]\d\d/1,000")
+        shell.type("autoglm run rows.yaml        # 1,000 rows", r"[3-7]\d\d(/1,000| done)")
         os.kill(shell.child(), signal.SIGKILL)
         shell.look(1.5)
         shell.type("autoglm resume last")
