@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format bench lock clean
+.PHONY: help demo test unit lint format bench docs lock clean
 
 help:            ## show this list
 	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -43,10 +43,13 @@ format: $(VENV)/tests  ## format and mend what can be mended
 bench: $(VENV)/tests  ## measure against peers and limits (makes their environments)
 	@$(BIN)/python bench/run.py
 
+docs: $(VENV)/tests  ## write again what the documentation takes from the code
+	@$(BIN)/python docs/generate.py
+
 lock:            ## pin what is installed, with hashes and without addresses (needs uv)
 	uv export --quiet --format requirements.txt --no-emit-project --no-default-groups --no-annotate --no-header -o requirements.lock
 	uv export --quiet --format requirements.txt --no-emit-project --all-groups --no-annotate --no-header -o requirements-dev.lock
 	rm -f uv.lock
 
 clean:           ## remove what the other targets made
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/*/.autoglm
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/*/.autoglm examples/*/out

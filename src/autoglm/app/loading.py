@@ -10,6 +10,7 @@ from typing import Any
 from autoglm.app.plugins import load_task_types
 from autoglm.base.diagnostics import Diagnostic, sort_diagnostics
 from autoglm.base.errors import SpecError, UsageError
+from autoglm.config.settings import FILE_NAME as SETTINGS
 from autoglm.graph.compile import compile_graph
 from autoglm.graph.model import Graph
 from autoglm.spec.catalog import Catalog
@@ -67,7 +68,8 @@ def read_source(path: Path) -> str:
 
 
 def _candidates(folder: Path) -> str | None:
-    found = sorted(p.name for pattern in ("*.yaml", "*.yml", "*.json") for p in folder.glob(pattern))
+    patterns = ("*.yaml", "*.yml", "*.json")
+    found = sorted(p.name for pattern in patterns for p in folder.glob(pattern) if p.name != SETTINGS)
     return f"there is {', '.join(found[:5])}" if found else "`autoglm init` makes a project to begin with"
 
 
