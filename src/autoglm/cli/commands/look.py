@@ -46,7 +46,7 @@ def list_runs(
 
 def show(
     run: options.RunId,
-    task: Annotated[str | None, typer.Argument(metavar="[TASK]", help="A task's id, such as `clean[12]`.")] = None,
+    task: Annotated[str | None, typer.Argument(metavar="TASK", help="A task's id, such as `clean[12]`.")] = None,
     status: Annotated[str | None, typer.Option(metavar="STATUS", help="Only tasks in this status, items too.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="At most so many tasks.")] = 100,
     json: options.Json = False,
