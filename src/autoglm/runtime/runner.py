@@ -117,14 +117,14 @@ class Runner:
     # ------------------------------------------------------------------------------------------------------ the loop
 
     async def _turn_until_over(self) -> None:
-        while not self._is_over():
-            if self._is_aborted:
+        while True:
+            if self._broken is not None:  # before all else: what memory says is worth nothing then
+                raise self._broken
+            if self._is_aborted or self._is_over():
                 return
             if self._in_flight >= _IN_FLIGHT or not (self._inbox or self._is_due()):
                 await self._wait()
-            if self._broken is not None:
-                raise self._broken
-            if self._in_flight < _IN_FLIGHT and (self._inbox or self._is_due()):
+            else:
                 self._decide()
 
     def _is_over(self) -> bool:
@@ -238,6 +238,8 @@ class Runner:
         self._wake.set()
         if error is not None:
             self._broken = self._broken or error
+        elif self._waiting_commands:
+            self._do_when_committed([])
 
     async def _flush_last(self) -> None:
         self._flush_logs()
