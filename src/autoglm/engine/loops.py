@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from autoglm.base.errors import Failure
 from autoglm.engine import messages as m
+from autoglm.engine import stopping
 from autoglm.engine.state import Instance, Items, LoopState, Matrix
 from autoglm.engine.states import TaskStatus
 from autoglm.engine.values import loop_failed
@@ -172,6 +173,6 @@ def items_failed(run: Run, owner: Instance | None, failure: Failure) -> None:
     if owner is None or owner.loop is None or owner.stopping is not None:
         return
     if owner.loop.open:
-        run.stop(owner, "source_failed", failure)
+        stopping.stop(run, owner, "source_failed", failure)
     else:
         run.fail(owner, failure)

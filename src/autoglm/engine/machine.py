@@ -15,7 +15,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop
 from typing import Any, assert_never
 
@@ -24,16 +24,17 @@ import msgspec
 from autoglm.base import jsonvalue
 from autoglm.base.errors import EngineError, Failure
 from autoglm.base.redaction import redact
-from autoglm.engine import loops, retry
+from autoglm.engine import closing, loops, retry, stopping
 from autoglm.engine import messages as m
 from autoglm.engine.joins import Verdict, judge
 from autoglm.engine.names import Names, Upstream, World
 from autoglm.engine.run_state import DEADLINE, RETRY, RunState
-from autoglm.engine.state import Instance, LoadBlob, Scope, scope_text
-from autoglm.engine.states import FAILURES, RunStatus, TaskStatus
-from autoglm.engine.values import boxed, group_failed, run_failed, timed_out
+from autoglm.engine.snapshot import snapshot
+from autoglm.engine.state import Instance, LoadBlob
+from autoglm.engine.states import RunStatus, TaskStatus
+from autoglm.engine.values import boxed, timed_out
 from autoglm.graph.compile import node_templates
-from autoglm.graph.model import OUTSIDE, Graph, NodeKind
+from autoglm.graph.model import Graph, NodeKind
 from autoglm.spec.expressions import ExpressionError, Template
 
 _S = TaskStatus
@@ -119,7 +120,8 @@ class Run(RunState):
         hint = None if error.hint is None else self.scrub(error.hint)
         return Failure(code or error.code, self.scrub(error.message), (error.code,), retryable=False, hint=hint)
 
-    def _boxed(self, text: bytes) -> tuple[msgspec.Raw, m.Blob | None]:
+    def boxed(self, text: bytes) -> tuple[msgspec.Raw, m.Blob | None]:
+        """Return JSON text as an event holds it: inline, or as a blob that this decision brings along."""
         raw, blob = boxed(text, self._blobs)
         if blob is not None:
             self._unsaved[blob.digest] = text
@@ -214,7 +216,7 @@ class Run(RunState):
         if self.status not in (RunStatus.RUNNING, RunStatus.PAUSED):
             return
         self.emit(m.RunCancelling(reason))
-        self.stop_scope(self.root, "cancelled")
+        stopping.stop_scope(self, self.root, "cancelled")
 
     # -------------------------------------------------------------------------------------------------- attempts
 
@@ -249,14 +251,14 @@ class Run(RunState):
     def _success(self, instance: Instance, news: m.AttemptReturned) -> m.AttemptSucceeded:
         """Map the output by the task's ``result:``, and an item's result by its loop's ``collect``."""
         node = instance.node
-        output, output_blob = self._boxed(news.output)
+        output, output_blob = self.boxed(news.output)
         result, blob = output, output_blob
         mapped = node.result is not None
         text = news.output
         if node.result is not None:
             own = msgspec.json.decode(news.output)
             text = self.evaluate_text(node.result, instance, {"output": own, "result": own})
-            result, blob = self._boxed(text)
+            result, blob = self.boxed(text)
         return m.AttemptSucceeded(
             news.task,
             news.attempt,
@@ -264,7 +266,7 @@ class Run(RunState):
             blob,
             output if mapped and output_blob is None else m.ABSENT,
             output_blob if mapped else None,
-            self._collected(instance, text),
+            closing.collected(self, instance, text),
             news.usage or None,
         )
 
@@ -304,12 +306,12 @@ class Run(RunState):
             return
         self.emit(m.AttemptFailed(instance.id, instance.attempt, failure, timeout, due, final, abandoned))
         if due is None:
-            self._fail_fast(instance)
+            stopping.fail_fast(self, instance)
 
     def _may_retry(self, instance: Instance) -> bool:
         if self.status is RunStatus.CANCELLING or instance.stopping in ("cancelled", "fail_fast"):
             return False
-        if instance.index is not None and self._owner(instance).stopping is not None:
+        if instance.index is not None and self.owner_of(instance).stopping is not None:
             return False
         return not any(at.scope.cancelled for at in instance.path())
 
@@ -323,7 +325,7 @@ class Run(RunState):
             text = self.evaluate_text(template, instance, {"error": error})
         except ExpressionError:
             return False
-        raw, blob = self._boxed(text)
+        raw, blob = self.boxed(text)
         self.emit(m.TaskDegraded(instance.id, failure, raw, blob))
         return True
 
@@ -331,50 +333,7 @@ class Run(RunState):
         """End an instance that has no running attempt as failed."""
         if not self._degrade(instance, failure):
             self.emit(m.TaskFailed(instance.id, failure, timeout))
-            self._fail_fast(instance)
-
-    def _fail_fast(self, item: Instance) -> None:
-        """Stop the rest of a loop that asked for it when one of its items has failed."""
-        plan = item.node.loop
-        if item.index is None or plan is None or not plan.fail_fast or item.status not in FAILURES:
-            return
-        owner = self._owner(item)
-        if owner.stopping is None:
-            self.stop(owner, "fail_fast")
-
-    # ---------------------------------------------------------------------------------------------------- stopping
-
-    def stop(self, instance: Instance, reason: str, failure: Failure | None = None) -> None:
-        """Stop an instance that has begun: its attempt, or everything inside it."""
-        if instance.id in self._running:
-            if instance.stopping is None:
-                self.emit(m.AttemptStopping(instance.id, instance.attempt, reason))
-                self.command(m.StopAttempt(instance.id, instance.attempt, reason))
-        elif instance.status is _S.RETRYING:
-            self._give_up(instance, reason)
-        elif instance.is_composite and instance.status is _S.RUNNING:
-            if instance.stopping is None:
-                self.emit(m.AttemptStopping(instance.id, instance.attempt, reason, failure))
-            inner = "cancelled" if reason == "timeout" else reason
-            if instance.loop is not None:
-                for item in list(instance.loop.open.values()):
-                    self.stop(item, inner)
-            if instance.child is not None:
-                self.stop_scope(instance.child, inner)
-
-    def stop_scope(self, scope: Scope, reason: str) -> None:
-        """Stop everything in a scope that has begun."""
-        for instance in scope.instances:
-            if instance is not None and not instance.is_final:
-                self.stop(instance, reason)
-
-    def _give_up(self, instance: Instance, reason: str) -> None:
-        """End a task that waits for its next attempt, which will not come."""
-        failure = instance.failure
-        if reason == "cancelled" or failure is None:
-            self.emit(m.TaskCancelled(instance.id))
-        else:
-            self.emit(m.TaskTerminated(instance.id, reason))
+            stopping.fail_fast(self, instance)
 
     def _fire(self, now: float) -> None:
         """Take what is due from the timers."""
@@ -387,7 +346,7 @@ class Run(RunState):
             if timer[1] == RETRY:
                 self._due(instance)
             elif timer[1] == DEADLINE and instance.stopping is None:
-                self.stop(instance, "timeout")
+                stopping.stop(self, instance, "timeout")
             timers = self._timers
 
     def _due(self, instance: Instance) -> None:
@@ -395,7 +354,7 @@ class Run(RunState):
         if instance.index is None:
             self._ready.push(instance)
             return
-        owner = self._owner(instance)
+        owner = self.owner_of(instance)
         owner.loop.retries.append(instance)  # type: ignore[union-attr]
         self._ready.push(owner)
 
@@ -408,7 +367,7 @@ class Run(RunState):
                 while self._candidates:
                     self._unblocked(self._candidates.popleft())
                 if self._closing:
-                    self._close(self._closing.popleft())
+                    closing.close(self, self._closing.popleft())
             if self.status is not RunStatus.RUNNING or not self._start_ready():
                 if self._candidates or self._closing:
                     continue
@@ -528,70 +487,6 @@ class Run(RunState):
         number = instance.attempt if attempt is None else attempt
         return m.StartAttempt(instance.id, number, node.index, options, arguments, env, instance.index)
 
-    def _close(self, owner: Instance | None) -> None:
-        """End a loop, a group or the run, whose parts have ended."""
-        if owner is None:
-            self._close_run()
-        elif owner.status is not _S.RUNNING:
-            return
-        elif owner.loop is not None:
-            if owner.loop.is_done:
-                loops.close(self, owner, owner.loop)
-        elif owner.child is not None and owner.child.is_done:
-            self._close_group(owner, owner.child)
-
-    def _close_group(self, instance: Instance, scope: Scope) -> None:
-        if instance.stopping == "timeout":
-            self.fail(instance, timed_out(instance), timeout=True)
-        elif instance.stopping is not None or scope.cancelled:
-            self.emit(m.TaskCancelled(instance.id))
-        elif scope.failed:
-            self.fail(instance, group_failed(scope))
-        else:
-            self._succeed_group(instance, scope)
-
-    def _succeed_group(self, instance: Instance, scope: Scope) -> None:
-        """End a group: its ``result:`` sees the tasks inside it, and ``output`` as what its last ones gave."""
-        raw, blob = m.ABSENT, None
-        text = scope_text(scope, self.load)
-        try:
-            if instance.node.result is not None:
-                value = msgspec.json.decode(text)
-                inside = Instance(instance.id, OUTSIDE, scope)
-                text = self.evaluate_text(instance.node.result, inside, {"output": value, "result": value})
-                raw, blob = self._boxed(text)
-            collected = self._collected(instance, text)
-        except ExpressionError as error:
-            self.fail(instance, self.as_failure(error))
-            return
-        self.emit(m.TaskSucceeded(instance.id, raw if blob is None else m.ABSENT, blob, collected))
-
-    def _collected(self, item: Instance, text: bytes) -> msgspec.Raw:
-        """Return what an item adds to its loop's list, when that is not its result."""
-        plan = item.node.loop
-        if plan is None or plan.collect is None or item.index is None:
-            return m.ABSENT
-        value = msgspec.json.decode(text)
-        return msgspec.Raw(self.evaluate_text(plan.collect, item, {"output": value, "result": value}))
-
-    def _close_run(self) -> None:
-        if self.is_final or not self.root.is_done:
-            return
-        if self.status is RunStatus.CANCELLING:
-            self.emit(m.RunCancelled())
-            return
-        if self.root.failed:
-            self.emit(m.RunFailed(run_failed(self.root)))
-            return
-        outputs = self.graph.outputs
-        try:
-            text = self.evaluate_text(outputs, Instance("", OUTSIDE, self.root)) if outputs is not None else b"{}"
-        except ExpressionError as error:
-            self.emit(m.RunFailed(self.as_failure(error, code="outputs-failed")))
-            return
-        raw, blob = self._boxed(text)
-        self.emit(m.RunSucceeded(raw, blob))
-
     # ---------------------------------------------------------------------------------------------------- values
 
     @property
@@ -644,35 +539,4 @@ class Run(RunState):
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything that counts as state, as plain data: two runs are equal when these are."""
-        return {
-            "status": str(self.status),
-            "outputs": self.outputs,
-            "failure": self.failure,
-            "usage": self.usage,
-            "keyed": self.keyed,
-            "counts": {str(status): count for status, count in self.counts.items() if count},
-            "running": sorted(self._running),
-            "pools": [sorted(holders) for holders in self._ready.holders],
-            "tasks": dict(self._describe(self.root)),
-        }
-
-    def _describe(self, scope: Scope) -> Iterator[tuple[str, Any]]:
-        for instance in scope.instances:
-            if instance is not None and (instance.status is not _S.PENDING or instance.is_composite):
-                yield from self._describe_instance(instance)
-
-    def _describe_instance(self, instance: Instance) -> Iterator[tuple[str, Any]]:
-        loop = instance.loop
-        yield (
-            instance.id,
-            (
-                str(instance.status), instance.number, instance.attempt, instance.stopping, instance.result,
-                instance.output, instance.failure, instance.reason, instance.due, instance.started_at,
-                instance.ended_at, None if loop is None else (loop.next, loop.count, loop.exhausted, loop.results),
-            ),
-        )  # fmt: skip
-        if instance.child is not None:
-            yield from self._describe(instance.child)
-        if loop is not None:
-            for item in [*loop.open.values(), *loop.kept.values()]:
-                yield from self._describe_instance(item)
+        return snapshot(self)

@@ -15,7 +15,7 @@ Rules (everything that affects a run's state lives in this file):
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from heapq import heapify, heappush
 from typing import Any
 
@@ -23,6 +23,7 @@ import msgspec
 
 from autoglm.base.errors import EngineError, Failure
 from autoglm.engine import messages as m
+from autoglm.engine import reopening
 from autoglm.engine.ready import ReadyQueues
 from autoglm.engine.state import UNREAD, Instance, LoadBlob, LoopState, Scope, Stored, result_text, stored_text
 from autoglm.engine.states import RunStatus, TaskStatus, step, step_run
@@ -106,6 +107,16 @@ class RunState:
         return self.status in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
 
     @property
+    def attempts(self) -> Mapping[str, Instance]:
+        """The instances whose attempt is running, by id."""
+        return self._running
+
+    @property
+    def slots(self) -> Sequence[Set[str]]:
+        """Who holds a slot of each pool of the graph."""
+        return self._ready.holders
+
+    @property
     def running(self) -> Iterable[Instance]:
         """The instances whose attempt is running."""
         return self._running.values()
@@ -142,7 +153,7 @@ class RunState:
             return found
         made = self._made
         if made is not None and made.id == task_id:
-            return self._item(self._owner(made), made.index)
+            return self._item(self.owner_of(made), made.index)
         head, dot, leaf = task_id.rpartition(".")
         scope = self._scopes.get(f"{head}{dot}")
         if scope is None:
@@ -173,7 +184,7 @@ class RunState:
         loop.open[index] = item
         return item
 
-    def _move(self, instance: Instance, status: TaskStatus, at: float) -> None:
+    def move(self, instance: Instance, status: TaskStatus, at: float) -> None:
         """Change the status, by the table, with what is counted by it."""
         old = instance.status
         instance.status = step(instance.id, old, status)
@@ -188,20 +199,20 @@ class RunState:
         if old is _S.PENDING and instance.started_at is None and status is _S.RUNNING:
             instance.started_at = at
 
-    def _begin(self, instance: Instance, at: float) -> None:
+    def begin(self, instance: Instance, at: float) -> None:
         """Note that an instance has begun: it counts as active in its scope until it ends."""
         if instance.status is _S.PENDING and instance.index is None:
             instance.scope.active += 1
-        self._move(instance, _S.RUNNING, at)
+        self.move(instance, _S.RUNNING, at)
         self._active[instance.id] = instance
 
     def _leave_slot(self, instance: Instance) -> None:
         if self._running.pop(instance.id, None) is not None:
             self._ready.give(instance)
             if instance.index is not None:
-                self._owner(instance).loop.running.discard(instance.index)  # type: ignore[union-attr]
+                self.owner_of(instance).loop.running.discard(instance.index)  # type: ignore[union-attr]
 
-    def _owner(self, item: Instance) -> Instance:
+    def owner_of(self, item: Instance) -> Instance:
         """Return the loop that an item belongs to."""
         owner = item.scope.instances[item.node.local]
         if owner is None or owner.loop is None:
@@ -211,7 +222,7 @@ class RunState:
     def _end(self, instance: Instance, status: TaskStatus, at: float) -> None:
         """Note that an instance has ended, and what follows for its loop, its scope and its successors."""
         begun = instance.status is not _S.PENDING
-        self._move(instance, status, at)
+        self.move(instance, status, at)
         instance.ended_at = at
         instance.due = None
         self._active.pop(instance.id, None)
@@ -229,12 +240,12 @@ class RunState:
         for local in instance.node.successors:
             scope.unmet[local] -= 1
             if scope.unmet[local] == 0 or scope.plan.nodes[local].join in _EARLY:
-                self._candidates.append(scope.instance(local))
+                self.unblock(scope.instance(local))
         if scope.is_done:
-            self._closing.append(scope.owner)
+            self.ended(scope.owner)
 
     def _item_ended(self, item: Instance) -> None:
-        owner = self._owner(item)
+        owner = self.owner_of(item)
         loop = owner.loop
         if loop is None or item.index is None:
             raise EngineError(f"{item.id!r} belongs to no loop", code="unknown-instance")
@@ -251,7 +262,7 @@ class RunState:
             loop.kept[item.index] = item
             loop.first_failure = loop.first_failure or item.id
         if loop.is_done:
-            self._closing.append(owner)
+            self.ended(owner)
         elif loop.has_next:
             self._ready.push(owner)
 
@@ -259,7 +270,7 @@ class RunState:
 
     def _attempt_started(self, event: m.AttemptStarted, at: float) -> None:
         instance = self._find(event.task)
-        self._begin(instance, at)
+        self.begin(instance, at)
         instance.attempt = event.attempt
         instance.due = None
         instance.stopping = None
@@ -268,9 +279,8 @@ class RunState:
         self._running[instance.id] = instance
         self._ready.take(instance)
         if instance.index is not None:
-            self._owner(instance).loop.running.add(instance.index)  # type: ignore[union-attr]
-        if instance.node.timeout is not None:
-            self._set_timer(at + instance.node.timeout, DEADLINE, instance)
+            self.owner_of(instance).loop.running.add(instance.index)  # type: ignore[union-attr]
+        self.set_deadline(instance, at)
 
     def _attempt_succeeded(self, event: m.AttemptSucceeded, at: float) -> None:
         instance = self._find(event.task)
@@ -292,21 +302,21 @@ class RunState:
         self._add_usage_of(event.failure)
         failed = _S.TIMEOUT if event.timeout else _S.FAILED
         if event.retry_at is not None:
-            self._move(instance, failed, at)
-            self._move(instance, _S.RETRYING, at)
+            self.move(instance, failed, at)
+            self.move(instance, _S.RETRYING, at)
             instance.due = event.retry_at
             self._set_timer(event.retry_at, RETRY, instance)
             self._free_loop(instance)
             return
         final = TaskStatus(event.final) if event.final else failed
         if final is not failed:
-            self._move(instance, failed, at)
+            self.move(instance, failed, at)
         self._end(instance, final, at)
 
     def _free_loop(self, instance: Instance) -> None:
         """A waiting item holds no slot: its loop may go on with the next."""
         if instance.index is not None:
-            owner = self._owner(instance)
+            owner = self.owner_of(instance)
             if owner.loop is not None and owner.loop.has_next:
                 self._ready.push(owner)
 
@@ -318,7 +328,7 @@ class RunState:
         if instance.loop is not None:
             instance.loop.cancelled = True
             if instance.loop.is_done:
-                self._closing.append(instance)
+                self.ended(instance)
         if instance.child is not None:
             self._cancel_scope(instance.child)
 
@@ -326,7 +336,7 @@ class RunState:
         if not scope.cancelled:
             scope.cancelled = True
             if scope.left and scope.active == 0:
-                self._closing.append(scope.owner)
+                self.ended(scope.owner)
 
     def _attempt_cancelled(self, event: m.AttemptCancelled, at: float) -> None:
         instance = self._find(event.task)
@@ -371,7 +381,7 @@ class RunState:
     def _task_succeeded(self, event: m.TaskSucceeded, at: float) -> None:
         instance = self._find(event.task)
         if instance.status is _S.PENDING:  # a decision: it begins and ends at once
-            self._begin(instance, at)
+            self.begin(instance, at)
         if event.blob is not None:
             instance.result = event.blob
         elif event.result is not m.ABSENT:
@@ -383,7 +393,7 @@ class RunState:
     def _task_degraded(self, event: m.TaskDegraded, at: float) -> None:
         instance = self._find(event.task)
         if instance.status is not _S.RUNNING:
-            self._begin(instance, at)
+            self.begin(instance, at)
         self._leave_slot(instance)
         instance.failure = event.failure
         self._add_usage_of(event.failure)
@@ -404,15 +414,14 @@ class RunState:
         if plan is None:
             raise EngineError(f"{event.task!r} is no group", code="unknown-instance")
         reopened = instance.child
-        self._begin(instance, at)
+        self.begin(instance, at)
         instance.attempt = 1
         instance.first_at = at
         if reopened is None:
             self._open(Scope(plan, f"{instance.id}.", instance), instance)
         else:
-            self._reopen_scope(reopened, at)
-        if instance.node.timeout is not None:
-            self._set_timer(at + instance.node.timeout, DEADLINE, instance)
+            reopening.reopen_scope(self, reopened, at)
+        self.set_deadline(instance, at)
 
     def _open(self, scope: Scope, owner: Instance | None) -> None:
         self._scopes[scope.prefix] = scope
@@ -420,14 +429,14 @@ class RunState:
             owner.child = scope
         self._candidates.extend(scope.instance(local) for local, unmet in enumerate(scope.unmet) if unmet == 0)
         if scope.left == 0:
-            self._closing.append(owner)
+            self.ended(owner)
 
     def _loop_started(self, event: m.LoopStarted, at: float) -> None:
         instance = self._find(event.task)
-        self._begin(instance, at)
+        self.begin(instance, at)
         loop = instance.loop = LoopState(event.total, event.source)
         if loop.is_done:
-            self._closing.append(instance)
+            self.ended(instance)
         elif loop.has_next:
             self._ready.push(instance)
 
@@ -441,7 +450,7 @@ class RunState:
         loop.exhausted = event.last
         loop.reading = False
         if loop.is_done:
-            self._closing.append(instance)
+            self.ended(instance)
         elif loop.has_next:
             self._ready.push(instance)
 
@@ -459,8 +468,8 @@ class RunState:
         self._timers = [timer for timer in self._timers if timer[1] != DEADLINE]
         heapify(self._timers)
         for instance in self._active.values():
-            if instance.node.timeout is not None and (instance.id in self._running or instance.child is not None):
-                self._set_timer(at + instance.node.timeout, DEADLINE, instance)
+            if instance.id in self._running or instance.child is not None:
+                self.set_deadline(instance, at)
 
     def _run_paused(self, event: m.RunPaused, at: float) -> None:
         self.status = step_run(self.status, RunStatus.PAUSED)
@@ -488,8 +497,6 @@ class RunState:
         self.ended_at = at
         self._closing.clear()
 
-    # ---------------------------------------------------------------------------------------------------- reopen
-
     def _run_reopened(self, event: m.RunReopened, at: float) -> None:
         self.status = step_run(self.status, RunStatus.RUNNING)
         self.failure = None
@@ -497,80 +504,32 @@ class RunState:
         self._candidates.clear()
         self._timers.clear()
         self._ready.clear()
-        self._reopen_scope(self.root, at)
+        reopening.reopen_scope(self, self.root, at)
 
-    def _reopen_scope(self, scope: Scope, at: float) -> None:
-        """Set back what failed, was cancelled or never came to its turn, and everything that hangs on it."""
-        scope.cancelled = False
-        scope.failed = []
-        again: set[int] = set()
-        for local, instance in enumerate(scope.instances):
-            if local not in again and (instance is None or not instance.is_final or instance.is_failure):
-                again |= self._below(scope, local)
-        for local in again:
-            instance = scope.instances[local]
-            if instance is not None and instance.status is not _S.PENDING:
-                self._set_back(instance, at)
-        for local, node in enumerate(scope.plan.nodes):
-            met = (scope.instances[edge.upstream] for edge in node.edges)
-            scope.unmet[local] = sum(1 for upstream in met if upstream is None or not upstream.is_final)
-            instance = scope.instances[local]
-            if local in again and scope.unmet[local] == 0 and (instance is None or instance.status is _S.PENDING):
-                self._candidates.append(scope.instance(local))
-        if scope.left == 0:  # all of it had succeeded when it was told to stop
-            self._closing.append(scope.owner)
+    # ------------------------------------------------------------------------------------------ what is to be decided
 
-    def _below(self, scope: Scope, local: int) -> set[int]:
-        found = {local}
-        stack = [local]
-        while stack:
-            for successor in scope.plan.nodes[stack.pop()].successors:
-                if successor not in found:
-                    found.add(successor)
-                    stack.append(successor)
-        return found
+    def unblock(self, instance: Instance) -> None:
+        """Note that it must be decided whether a task runs."""
+        self._candidates.append(instance)
 
-    def _set_back(self, instance: Instance, at: float) -> None:
-        """Make a final instance pending again; a loop or a group that failed keeps what succeeded inside it."""
-        keep = instance.is_failure and instance.is_composite
-        instance.scope.left += 1
-        self._move_back(instance, at)
-        if not keep:
-            if instance.child is not None:
-                self._scopes.pop(instance.child.prefix, None)
-            instance.loop = instance.child = None
-            return
-        self._begin(instance, at)
-        if instance.child is not None:
-            self._reopen_scope(instance.child, at)
-            if instance.node.timeout is not None:
-                self._set_timer(at + instance.node.timeout, DEADLINE, instance)
-        if instance.loop is not None:
-            self._reopen_loop(instance, instance.loop, at)
+    def ended(self, owner: Instance | None) -> None:
+        """Note that the parts of a group, a loop or (None) the run have ended."""
+        self._closing.append(owner)
 
-    def _move_back(self, instance: Instance, at: float) -> None:
-        self._move(instance, _S.PENDING, at)
-        instance.attempts_before = instance.attempt
-        instance.result = instance.output = instance.failure = instance.reason = None
-        instance.stopping = instance.first_at = instance.ended_at = None
-        instance.upstream_failed = instance.queued = False
-        instance.value = UNREAD
+    def ready(self, instance: Instance) -> None:
+        """Let a task, or a loop's next item, wait for its slot."""
+        self._ready.push(instance)
 
-    def _reopen_loop(self, owner: Instance, loop: LoopState, at: float) -> None:
-        loop.cancelled = False
-        loop.first_failure = None
-        loop.redo = sorted(loop.kept, reverse=True)
-        loop.retries.clear()
-        loop.reading = False
-        for item in loop.kept.values():
-            if item.status is not _S.PENDING:  # else its turn has not come since it was last set back
-                self._move_back(item, at)
-        if loop.is_done:
-            self._closing.append(owner)
-        elif loop.has_next or not loop.exhausted:
-            self._ready.push(owner)
+    def forget(self, scope: Scope) -> None:
+        """Drop a scope that will be opened anew."""
+        self._scopes.pop(scope.prefix, None)
 
     # ---------------------------------------------------------------------------------------------------- timers
+
+    def set_deadline(self, instance: Instance, at: float) -> None:
+        """Let the time of what begins at ``at`` run out, if it has a timeout."""
+        if instance.node.timeout is not None:
+            self._set_timer(at + instance.node.timeout, DEADLINE, instance)
 
     def _set_timer(self, due: float, kind: int, instance: Instance) -> None:
         timers = self._timers

@@ -1,0 +1,87 @@
+"""How loops' items, groups and the run end, once their parts have. Functions of the machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from autoglm.engine import loops
+from autoglm.engine import messages as m
+from autoglm.engine.state import Instance, Scope, scope_text
+from autoglm.engine.states import RunStatus, TaskStatus
+from autoglm.engine.values import group_failed, run_failed, timed_out
+from autoglm.graph.model import OUTSIDE
+from autoglm.spec.expressions import ExpressionError
+
+if TYPE_CHECKING:
+    from autoglm.engine.machine import Run
+
+
+def close(run: Run, owner: Instance | None) -> None:
+    """End a loop, a group or the run, whose parts have ended."""
+    if owner is None:
+        _close_run(run)
+    elif owner.status is not TaskStatus.RUNNING:
+        return
+    elif owner.loop is not None:
+        if owner.loop.is_done:
+            loops.close(run, owner, owner.loop)
+    elif owner.child is not None and owner.child.is_done:
+        _close_group(run, owner, owner.child)
+
+
+def _close_group(run: Run, instance: Instance, scope: Scope) -> None:
+    if instance.stopping == "timeout":
+        run.fail(instance, timed_out(instance), timeout=True)
+    elif instance.stopping is not None or scope.cancelled:
+        run.emit(m.TaskCancelled(instance.id))
+    elif scope.failed:
+        run.fail(instance, group_failed(scope))
+    else:
+        _succeed_group(run, instance, scope)
+
+
+def _succeed_group(run: Run, instance: Instance, scope: Scope) -> None:
+    """End a group: its ``result:`` sees the tasks inside it, and ``output`` as what its last ones gave."""
+    raw, blob = m.ABSENT, None
+    text = scope_text(scope, run.load)
+    try:
+        if instance.node.result is not None:
+            value = msgspec.json.decode(text)
+            inside = Instance(instance.id, OUTSIDE, scope)
+            text = run.evaluate_text(instance.node.result, inside, {"output": value, "result": value})
+            raw, blob = run.boxed(text)
+        adds = collected(run, instance, text)
+    except ExpressionError as error:
+        run.fail(instance, run.as_failure(error))
+        return
+    run.emit(m.TaskSucceeded(instance.id, raw if blob is None else m.ABSENT, blob, adds))
+
+
+def collected(run: Run, item: Instance, text: bytes) -> msgspec.Raw:
+    """Return what an item adds to its loop's list, when that is not its result."""
+    plan = item.node.loop
+    if plan is None or plan.collect is None or item.index is None:
+        return m.ABSENT
+    value = msgspec.json.decode(text)
+    return msgspec.Raw(run.evaluate_text(plan.collect, item, {"output": value, "result": value}))
+
+
+def _close_run(run: Run) -> None:
+    if run.is_final or not run.root.is_done:
+        return
+    if run.status is RunStatus.CANCELLING:
+        run.emit(m.RunCancelled())
+        return
+    if run.root.failed:
+        run.emit(m.RunFailed(run_failed(run.root)))
+        return
+    outputs = run.graph.outputs
+    try:
+        text = run.evaluate_text(outputs, Instance("", OUTSIDE, run.root)) if outputs is not None else b"{}"
+    except ExpressionError as error:
+        run.emit(m.RunFailed(run.as_failure(error, code="outputs-failed")))
+        return
+    raw, blob = run.boxed(text)
+    run.emit(m.RunSucceeded(raw, blob))

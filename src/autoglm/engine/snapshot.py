@@ -1,0 +1,48 @@
+"""Everything that counts as a run's state, as plain data: what replay must give again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from autoglm.engine.run_state import RunState
+from autoglm.engine.state import Instance, Scope
+from autoglm.engine.states import TaskStatus
+
+
+def snapshot(run: RunState) -> dict[str, Any]:
+    """Return everything that counts as state, as plain data: two runs are equal when these are."""
+    return {
+        "status": str(run.status),
+        "outputs": run.outputs,
+        "failure": run.failure,
+        "usage": run.usage,
+        "keyed": run.keyed,
+        "counts": {str(status): count for status, count in run.counts.items() if count},
+        "running": sorted(run.attempts),
+        "pools": [sorted(holders) for holders in run.slots],
+        "tasks": dict(_describe(run.root)),
+    }
+
+
+def _describe(scope: Scope) -> Iterator[tuple[str, Any]]:
+    for instance in scope.instances:
+        if instance is not None and (instance.status is not TaskStatus.PENDING or instance.is_composite):
+            yield from _describe_instance(instance)
+
+
+def _describe_instance(instance: Instance) -> Iterator[tuple[str, Any]]:
+    loop = instance.loop
+    yield (
+        instance.id,
+        (
+            str(instance.status), instance.number, instance.attempt, instance.stopping, instance.result,
+            instance.output, instance.failure, instance.reason, instance.due, instance.started_at,
+            instance.ended_at, None if loop is None else (loop.next, loop.count, loop.exhausted, loop.results),
+        ),
+    )  # fmt: skip
+    if instance.child is not None:
+        yield from _describe(instance.child)
+    if loop is not None:
+        for item in [*loop.open.values(), *loop.kept.values()]:
+            yield from _describe_instance(item)
