@@ -38,7 +38,7 @@ from autoglm.runtime.journal import Journal
 from autoglm.runtime.observer import Observer
 from autoglm.runtime.owner import is_alive, this_process
 from autoglm.runtime.recovery import Definition, loader, read_created, read_definition, replay
-from autoglm.runtime.runner import LEASE_SECONDS, Runner
+from autoglm.runtime.runner import LEASE_SECONDS, Runner, last_signal
 from autoglm.spec.catalog import Catalog, FunctionInfo
 from autoglm.spec.model import Durability, Workflow
 from autoglm.stores.protocol import Lease, LeaseHeld, RunRow, Store
@@ -220,10 +220,10 @@ class Session:
             labels={**workflow.labels, **(labels or {})},
         )
         self.store.create_run(row)
-        lease = self._acquire(run_id)
+        lease, heard = self._acquire(run_id)
         run = Run(loaded.graph, loader(self.store), SecretView(self.project, redactor := Redactor()))
         run.provide(secret_inputs)
-        return await self._drive(run, lease, 0, [m.Create(event, definition), m.Begin()], redactor, manner)
+        return await self._drive(run, lease, heard, 0, [m.Create(event, definition), m.Begin()], redactor, manner)
 
     async def resume(
         self,
@@ -272,8 +272,10 @@ class Session:
         row = self.store.get_run(run_id)
         if row.status in RUN_FINAL:
             raise UsageError(f"run {run_id} has already ended: {row.status}", code="run-ended")
+        was_cancelling = row.status == RunStatus.CANCELLING  # and its process is gone: what it stopped is owed again
         try:
-            done = await self._continue(run_id, [m.Cancel(reason)], None, {}, needs_secrets=False)
+            stimulus = m.Begin() if was_cancelling else m.Cancel(reason)
+            done = await self._continue(run_id, [stimulus], None, {}, needs_secrets=False)
         except LeaseHeld:
             self.store.post_signal(run_id, "cancel", reason, self._clock())
             return "cancelling"
@@ -310,7 +312,7 @@ class Session:
         *,
         needs_secrets: bool = True,
     ) -> RunReport:
-        lease = self._acquire(run_id)
+        lease, heard = self._acquire(run_id)
         try:
             created = read_created(self.store, run_id)
             workflow, _ = read_definition(self.store, created)
@@ -322,12 +324,13 @@ class Session:
         except BaseException:
             self.store.release(lease)
             raise
-        return await self._drive(run, lease, last, stimuli, redactor, manner)
+        return await self._drive(run, lease, heard, last, stimuli, redactor, manner)
 
     async def _drive(
         self,
         run: Run,
         lease: Lease,
+        heard: int,
         last_seq: int,
         stimuli: Sequence[m.Stimulus],
         redactor: Redactor,
@@ -354,13 +357,14 @@ class Session:
             redactor=redactor,
             clock=self._clock,
         )
-        self._runner = runner = Runner(run, journal, lease, last_seq, toolbox, self._clock, manner.get("observers", ()))
+        watching = manner.get("observers", ())
+        self._runner = runner = Runner(run, journal, lease, last_seq, toolbox, self._clock, watching, heard)
         if self._stop_asked is not None:
             runner.drain() if self._stop_asked == "drain" else runner.abort()
         try:
             await runner.drive(stimuli)
         finally:
-            self._runner = None
+            self._runner = self._stop_asked = None
             await journal.close()
             if services is not None:
                 await services.close()
@@ -377,11 +381,13 @@ class Session:
         function: Any = tools.task_type("function")
         return RunServices(function.handlers(self.project.root), self.project.settings.config)
 
-    def _acquire(self, run_id: str) -> Lease:
+    def _acquire(self, run_id: str) -> tuple[Lease, int]:
+        """Return the lease, and the number of the last message that was for an earlier driver."""
         store, owner, now = self.store, this_process(), self._clock()
         held_by = store.get_run(run_id).owner
         alive = is_alive(held_by) if held_by is not None and held_by != owner else None
-        return store.acquire(run_id, owner, now, LEASE_SECONDS, alive=alive)
+        heard = last_signal(store, run_id)
+        return store.acquire(run_id, owner, now, LEASE_SECONDS, alive=alive), heard
 
     def _secret_inputs(self, created: m.RunCreated, given: Mapping[str, Any]) -> dict[str, Secret]:
         found: dict[str, Secret] = {}

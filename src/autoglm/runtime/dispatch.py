@@ -64,12 +64,13 @@ class Dispatcher:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._not_begun: set[tuple[str, int]] = set()
         self._stopping: set[tuple[str, int]] = set()
         self._sources: dict[str, Source] = {}
         self._others: set[asyncio.Task[None]] = set()
         self._is_quiet = False
         self._may_hold_secrets = run.reads_secrets()
-        self._state = KeyedState(run.keyed, self._post_from_anywhere)
+        self._state = KeyedState(run.keyed, self._post_from_anywhere, tools.redactor.scrub_json)
         self._types = [tools.task_type(node.task.type) if _is_work(node) else None for node in run.graph.nodes]
         self._executors = [tools.executor(node.executor) if _is_work(node) else None for node in run.graph.nodes]
 
@@ -82,6 +83,7 @@ class Dispatcher:
         match command:
             case m.StartAttempt():
                 key = (command.task, command.attempt)
+                self._not_begun.add(key)
                 self._tasks[key] = self._loop.create_task(self._attempt(command, key))
             case m.StopAttempt():
                 self._stop((command.task, command.attempt))
@@ -109,8 +111,13 @@ class Dispatcher:
         if task is None:
             self._post(m.AttemptStopped(*key))
             return
-        self._stopping.add(key)
         task.cancel()
+        if key in self._not_begun:  # it never comes to its first line, so it cannot answer for itself
+            self._not_begun.discard(key)
+            del self._tasks[key]
+            self._post(m.AttemptStopped(*key))
+        else:
+            self._stopping.add(key)
 
     def _post_from_anywhere(self, stimulus: m.Stimulus) -> None:
         self._loop.call_soon_threadsafe(self._post, stimulus)
@@ -120,6 +127,7 @@ class Dispatcher:
     async def _attempt(self, command: m.StartAttempt, key: tuple[str, int]) -> None:
         stimulus: m.Stimulus
         printed: prints.Printed | None = None
+        self._not_begun.discard(key)
         try:
             attempt = self._prepare(command)
             task_type = self._types[command.node]
@@ -220,14 +228,14 @@ class Dispatcher:
             _printable(scrub(failure.message)),
             tuple(_printable(scrub(name)) for name in failure.classes),
             failure.retryable,
-            None if failure.hint is None else scrub(failure.hint),
+            None if failure.hint is None else _printable(scrub(failure.hint)),
             details or None,
         )
 
     def _watch_late(self, key: tuple[str, int], abandoned: Abandoned) -> None:
         """When abandoned work comes back after all, say so, so that the journal can tell that it was discarded."""
         late = abandoned.late
-        if late is None:
+        if late is None or self._is_quiet:
             return
 
         async def wait() -> None:
@@ -252,7 +260,7 @@ class Dispatcher:
         level = "info"
         if stream == "log":
             level, _, text = text.partition(": ")
-        line = LogLine(self.tools.clock(), command.task, command.attempt, stream, _printable(text), level)
+        line = LogLine(self.tools.clock(), command.task, command.attempt, stream, _printable(text), _printable(level))
         self._loop.call_soon_threadsafe(self._log, line)
 
     async def _read(self, command: m.ReadItems) -> None:
@@ -262,7 +270,11 @@ class Dispatcher:
                 source = self._sources[command.task] = open_source(command.source, self.tools.root)
             items, last = await asyncio.to_thread(source.read, command.first, command.count)
         except TaskError as error:
-            self._post(m.ItemsFailed(command.task, error.failure()))
+            self._post(m.ItemsFailed(command.task, self._clean(error.failure())))
+            return
+        except Exception as error:  # noqa: BLE001  # whatever a reader raises, the loop must hear that nothing comes
+            text = f"{command.source} cannot be read: {type(error).__name__}: {error}"
+            self._post(m.ItemsFailed(command.task, self._clean(Failure("source-unreadable", text))))
             return
         if last:
             self._sources.pop(command.task).close()

@@ -16,10 +16,13 @@ from autoglm.engine.messages import StateWritten
 
 
 class KeyedState(MutableMapping[str, Any]):
-    """Values are JSON data. May be used from any thread."""
+    """Values are JSON data, without secrets (``scrub``). May be used from any thread."""
 
-    def __init__(self, initial: dict[str, bytes], write: Callable[[StateWritten], None]) -> None:
+    def __init__(
+        self, initial: dict[str, bytes], write: Callable[[StateWritten], None], scrub: Callable[[bytes], bytes]
+    ) -> None:
         self._texts = dict(initial)
+        self._scrub = scrub
         self._write = write
         self._lock = threading.Lock()
 
@@ -30,7 +33,8 @@ class KeyedState(MutableMapping[str, Any]):
         if not isinstance(key, str):
             raise TaskError(f"a key of ctx.state is a text, not {key!r}", code="not-json", retryable=False)
         try:
-            text = jsonvalue.encode(value)
+            jsonvalue.encode(key)
+            text = self._scrub(jsonvalue.encode(value))
         except jsonvalue.NotJson as error:
             raise TaskError(f"ctx.state[{key!r}]: {error}", code="not-json", retryable=False, hint=error.hint) from None
         with self._lock:

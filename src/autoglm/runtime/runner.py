@@ -21,7 +21,7 @@ from autoglm.runtime.dispatch import Dispatcher, Toolbox
 from autoglm.runtime.journal import Journal
 from autoglm.runtime.observer import Observer
 from autoglm.runtime.projection import run_update, take_rows
-from autoglm.stores.protocol import Append, Lease, LogLine, Signal
+from autoglm.stores.protocol import Append, Lease, LogLine, Signal, Store
 
 LEASE_SECONDS = 15.0
 _POLL_SECONDS = 0.5
@@ -32,8 +32,16 @@ _IN_FLIGHT = 4
 """Commits that may be under way: a bound on what a failed commit throws away."""
 
 
+def last_signal(store: Store, run_id: str) -> int:
+    """Return the number of the last message left for a run's drivers so far.
+
+    Asked before the lease is taken: older messages were for an earlier driver, later ones are for this one.
+    """
+    return max((signal.number for signal in store.signals(run_id)), default=0)
+
+
 class Runner:
-    """Drives one run to its end, or until it is told to stop."""
+    """Drives one run to its end, or until it is told to stop. Messages up to ``last_signal`` are not for it."""
 
     def __init__(
         self,
@@ -44,6 +52,7 @@ class Runner:
         tools: Toolbox,
         clock: Callable[[], float],
         observers: Sequence[Observer] = (),
+        last_signal: int = 0,
     ) -> None:
         self.run = run
         run.scrub = tools.redactor.scrub
@@ -66,7 +75,7 @@ class Runner:
         self._logs: list[LogLine] = []
         self._log_timer: asyncio.TimerHandle | None = None
         self._dispatcher: Dispatcher | None = None
-        self._last_signal = 0
+        self._last_signal = last_signal
 
     @property
     def lease(self) -> Lease:
@@ -98,7 +107,7 @@ class Runner:
             StoreError: a commit failed or the lease was lost; the run stays resumable.
             EngineError: a bug of ours.
         """
-        self._inbox.extend(first)
+        self._inbox.extendleft(reversed(first))  # before a pause that was asked for already
         try:
             async with asyncio.TaskGroup() as group:
                 self._dispatcher = Dispatcher(self.run, self._tools, self.post, self._log)
