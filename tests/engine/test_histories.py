@@ -22,8 +22,8 @@ from autoglm.engine.machine import Run
 from autoglm.engine.state import stored_text
 from autoglm.graph.compile import compile_graph
 from autoglm.spec.model import Degrade, Loop, OnError, Retry, Workflow
+from tests.golden import check_golden
 
-from ..golden import check_golden
 from .flows import each, group, task, workflow
 from .world import CATALOG, World
 
