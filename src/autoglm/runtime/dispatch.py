@@ -6,17 +6,20 @@ The engine's word is final: whatever an attempt raises becomes data here, and no
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from autoglm.base import jsonvalue
 from autoglm.base.errors import Failure, TaskError
 from autoglm.base.redaction import Redactor
 from autoglm.engine import messages as m
 from autoglm.engine.machine import Run
+from autoglm.executors.failures import describe
 from autoglm.executors.protocol import Abandoned, Executor, LogSink
 from autoglm.graph.model import Node, NodeKind
 from autoglm.runtime import prints
@@ -28,7 +31,9 @@ from autoglm.spec.model import ModelSpec
 from autoglm.stores.protocol import LogLine
 from autoglm.tasks.protocol import Attempt, Services, TaskContext, TaskType
 
+T = TypeVar("T")
 _MAX_OUTPUT = 64 * 1024 * 1024
+_PLAIN_DATA = "return text, numbers, booleans, None, and plain lists and dicts of them"
 
 
 @dataclass(slots=True)
@@ -63,6 +68,8 @@ class Dispatcher:
         self._post = post
         self._log = log
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
+        self._thread = threading.get_ident()
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._not_begun: set[tuple[str, int]] = set()
         self._stopping: set[tuple[str, int]] = set()
@@ -84,7 +91,8 @@ class Dispatcher:
             case m.StartAttempt():
                 key = (command.task, command.attempt)
                 self._not_begun.add(key)
-                self._tasks[key] = self._loop.create_task(self._attempt(command, key))
+                context = self._context.copy()  # no attempt sees what another one set
+                self._tasks[key] = self._loop.create_task(self._attempt(command, key), context=context)
             case m.StopAttempt():
                 self._stop((command.task, command.attempt))
             case m.ReadItems():
@@ -119,8 +127,15 @@ class Dispatcher:
         else:
             self._stopping.add(key)
 
+    def _on_loop(self, function: Callable[[T], None], argument: T) -> None:
+        """Call a function on the loop's thread: at once when this is it, so that what a task says stays in order."""
+        if threading.get_ident() == self._thread:
+            function(argument)
+        else:
+            self._loop.call_soon_threadsafe(function, argument)
+
     def _post_from_anywhere(self, stimulus: m.Stimulus) -> None:
-        self._loop.call_soon_threadsafe(self._post, stimulus)
+        self._on_loop(self._post, stimulus)
 
     # -------------------------------------------------------------------------------------------------- attempts
 
@@ -149,10 +164,11 @@ class Dispatcher:
         except TaskError as error:
             stimulus = m.AttemptRaised(*key, self._clean(error.failure()))
         except Exception as error:  # noqa: BLE001  # whatever a task type raises is the attempt's failure
-            text = f"{type(error).__name__}: {error}"
-            stimulus = m.AttemptRaised(*key, self._clean(Failure("task-type-failed", text, (type(error).__name__,))))
+            failure = Failure("task-type-failed", describe(error), (type(error).__name__,))
+            stimulus = m.AttemptRaised(*key, self._clean(failure))
         if printed is not None:
             printed.flush()
+            prints.current.set(None)  # what follows is ours
         self._tasks.pop(key, None)
         self._stopping.discard(key)
         if not self._is_quiet:
@@ -198,6 +214,10 @@ class Dispatcher:
             message = f"what it returned is not JSON data: {error}"
             failure = Failure("not-json", message, ("not-json",), retryable=False, hint=error.hint)
             return m.AttemptRaised(command.task, command.attempt, self._clean(failure))
+        except BaseException as error:  # noqa: BLE001  # its class is the author's, and so is how it is walked through
+            message = f"what it returned cannot be read: {describe(error)}"
+            failure = Failure("not-json", message, ("not-json",), retryable=False, hint=_PLAIN_DATA)
+            return m.AttemptRaised(command.task, command.attempt, self._clean(failure))
         if len(output) > _MAX_OUTPUT:
             message = (
                 f"its result is {len(output) // 1_000_000} MB of JSON, and {_MAX_OUTPUT // 1_000_000} MB is the limit"
@@ -239,12 +259,7 @@ class Dispatcher:
             return
 
         async def wait() -> None:
-            try:
-                await late
-            except asyncio.CancelledError:
-                raise
-            except BaseException:  # noqa: BLE001, S110  # how it ended does not matter any more
-                pass
+            await asyncio.wait([late])  # how it ends does not matter, and to be told to stop is for us alone
             if not self._is_quiet:
                 self._post(m.AttemptReturned(*key))
 
@@ -261,7 +276,7 @@ class Dispatcher:
         if stream == "log":
             level, _, text = text.partition(": ")
         line = LogLine(self.tools.clock(), command.task, command.attempt, stream, _printable(text), _printable(level))
-        self._loop.call_soon_threadsafe(self._log, line)
+        self._on_loop(self._log, line)
 
     async def _read(self, command: m.ReadItems) -> None:
         try:

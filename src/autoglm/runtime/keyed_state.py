@@ -27,13 +27,13 @@ class KeyedState(MutableMapping[str, Any]):
         self._lock = threading.Lock()
 
     def __getitem__(self, key: str) -> Any:
-        return jsonvalue.decode(self._texts[key])
+        return jsonvalue.decode(self._texts[self._written(key)])
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
             raise TaskError(f"a key of ctx.state is a text, not {key!r}", code="not-json", retryable=False)
         try:
-            jsonvalue.encode(key)
+            key = self._written(key)
             text = self._scrub(jsonvalue.encode(value))
         except jsonvalue.NotJson as error:
             raise TaskError(f"ctx.state[{key!r}]: {error}", code="not-json", retryable=False, hint=error.hint) from None
@@ -42,9 +42,14 @@ class KeyedState(MutableMapping[str, Any]):
             self._write(StateWritten(key, text))
 
     def __delitem__(self, key: str) -> None:
+        key = self._written(key)
         with self._lock:
             del self._texts[key]
             self._write(StateWritten(key, None))
+
+    def _written(self, key: str) -> str:
+        """Return the key as it is written down: plain text, without secrets."""
+        return str(jsonvalue.decode(self._scrub(jsonvalue.encode(key))))
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._texts))

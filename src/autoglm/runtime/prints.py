@@ -2,7 +2,7 @@
 
 Functions run inside this process and share its standard output, which the command needs for itself: a live view, or one
 JSON document. While :func:`captured` is in force, what is printed in the context of an attempt goes to its log instead;
-threads that an attempt's call runs on carry its context along.
+the threads that run attempts carry the context along, threads that handlers start do not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TextIO
+from typing import Any, TextIO
 
 _CLIP = 8192
 
@@ -36,6 +36,7 @@ class Printed:
         """Hand over what did not end with a newline."""
         for stream, rest in self._rest.items():
             if rest:
+                self._rest[stream] = ""
                 self._log(stream, rest)
 
 
@@ -49,28 +50,20 @@ def is_capturing() -> bool:
 
 
 class _Stream(io.TextIOBase):
-    """Standard output or error: an attempt's text goes to its log, everybody else's where it always went."""
+    """Standard output or error: an attempt's text goes to its log, everybody else's to ``nobodys``."""
 
-    def __init__(self, name: str, original: TextIO) -> None:
+    def __init__(self, name: str, original: TextIO, nobodys: Printed) -> None:
         self._name = name
         self._original = original
+        self._nobodys = nobodys
+        self.buffer = _Bytes(self)
 
     def write(self, text: str) -> int:
-        printed = current.get()
-        if printed is None:
-            return self._original.write(text)
-        printed.feed(self._name, text)
+        (current.get() or self._nobodys).feed(self._name, text)
         return len(text)
 
-    def flush(self) -> None:
-        if current.get() is None:
-            self._original.flush()
-
-    def isatty(self) -> bool:
-        return current.get() is None and self._original.isatty()
-
     def fileno(self) -> int:
-        return self._original.fileno()
+        return ("stdout", "stderr").index(self._name) + 1
 
     def writable(self) -> bool:
         return True
@@ -80,15 +73,31 @@ class _Stream(io.TextIOBase):
         return self._original.encoding
 
 
+class _Bytes(io.RawIOBase):
+    """The stream for those who write bytes."""
+
+    def __init__(self, stream: _Stream) -> None:
+        self._stream = stream
+
+    def write(self, data: Any) -> int:
+        text = bytes(data)
+        self._stream.write(text.decode("utf-8", "replace"))
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+
 @contextmanager
-def captured() -> Iterator[None]:
-    """Send what attempts print to their logs, for as long as this lasts."""
+def captured(nobodys: Printed) -> Iterator[None]:
+    """Send what attempts print to their logs, for as long as this lasts, and what others print to ``nobodys``."""
     global _is_capturing  # standard output is the process's, and so is this
     out, err = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _Stream("stdout", out), _Stream("stderr", err)
+    sys.stdout, sys.stderr = _Stream("stdout", out, nobodys), _Stream("stderr", err, nobodys)
     _is_capturing = True
     try:
         yield
     finally:
         sys.stdout, sys.stderr = out, err
         _is_capturing = False
+        nobodys.flush()

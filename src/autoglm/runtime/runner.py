@@ -70,6 +70,8 @@ class Runner:
         self._in_flight = 0
         self._waiting_commands: list[m.Command] = []
         self._broken: StoreError | None = None
+        self._bug: Exception | None = None
+        self._is_waiting = False
         self._is_draining = False
         self._is_aborted = False
         self._logs: list[LogLine] = []
@@ -87,7 +89,10 @@ class Runner:
     def post(self, stimulus: m.Stimulus) -> None:
         """Take news in. Called on the loop's thread."""
         self._inbox.append(stimulus)
-        self._wake.set()
+        if self._is_waiting and self._is_alone() and not self._is_aborted and self._broken is None:
+            self._decide_here()
+        else:
+            self._wake.set()
 
     def drain(self) -> None:
         """Finish what runs and start nothing more; the run stays resumable."""
@@ -127,8 +132,8 @@ class Runner:
 
     async def _turn_until_over(self) -> None:
         while True:
-            if self._broken is not None:  # before all else: what memory says is worth nothing then
-                raise self._broken
+            if self._bug is not None or self._broken is not None:
+                raise self._bug or self._broken or AssertionError  # before all else: what memory says is worthless
             if self._is_aborted or self._is_over():
                 return
             if self._in_flight >= _IN_FLIGHT or not (self._inbox or self._is_due()):
@@ -148,6 +153,21 @@ class Runner:
         due = self.run.next_due()
         return due is not None and due <= self._clock()
 
+    def _is_alone(self) -> bool:
+        """Nothing runs, no commit is under way, and one piece of news has come: a chain is at its next step."""
+        return (
+            not self._in_flight and len(self._inbox) == 1 and self._dispatcher is not None and self._dispatcher.is_idle
+        )
+
+    def _decide_here(self) -> None:
+        """Decide in the turn of whoever brought the news; wake the loop only when it has something to do."""
+        try:
+            self._decide()
+        except Exception as error:  # noqa: BLE001  # raised by the loop, whose business it is
+            self._bug = error
+        if self._bug or self._broken or self._inbox or self._is_over() or self.run.next_due() != self._timer_due:
+            self._wake.set()
+
     async def _wait(self) -> None:
         self._wake.clear()
         due = self.run.next_due()
@@ -157,7 +177,11 @@ class Runner:
             self._timer_due = due
             delay = max(0.0, due - self._clock())
             self._timer = asyncio.get_running_loop().call_later(delay, self._timer_fired)
-        await self._wake.wait()
+        self._is_waiting = True
+        try:
+            await self._wake.wait()
+        finally:
+            self._is_waiting = False
 
     def _timer_fired(self) -> None:
         self._timer_due = None
@@ -183,17 +207,19 @@ class Runner:
             logs=self._take_logs(),
             blobs=decision.blobs,
         )
-        done = partial(self._committed, decision, now)
         is_alone = not self._in_flight and not inbox and self._dispatcher is not None and self._dispatcher.is_idle
         self._in_flight += 1
         if is_alone:  # nobody is kept waiting while this thread waits for the disk
-            self._journal.append_now(append, done)
+            self._journal.append_now(append, partial(self._committed, decision, now))
         else:
-            self._journal.append(append, done)
+            self._journal.append(append, partial(self._committed_there, decision, now))
+
+    def _committed_there(self, decision: m.Decision, at: float, error: StoreError | None) -> None:
+        self._wake.set()
+        self._committed(decision, at, error)
 
     def _committed(self, decision: m.Decision, at: float, error: StoreError | None) -> None:
         self._in_flight -= 1
-        self._wake.set()
         if error is not None or self._broken is not None:
             self._broken = self._broken or error
             return
