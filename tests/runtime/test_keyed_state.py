@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autoglm.base.errors import TaskError
-from autoglm.base.redaction import Redactor
+from autoglm.base.redaction import Redactor, Secret
 from autoglm.engine.messages import StateWritten
 from autoglm.runtime.keyed_state import KeyedState
 from autoglm.tasks.protocol import TaskContext
@@ -57,7 +57,9 @@ def test_secrets_are_not_written_down() -> None:
     state, written = make()
     state["token"] = {"of": ["hunter2"]}
     assert state["token"] == {"of": ["***"]}
-    assert written == [StateWritten("token", b'{"of":["***"]}')]
+    state[Secret("hunter2")] = 1
+    assert state["hunter2"] == 1
+    assert written == [StateWritten("token", b'{"of":["***"]}'), StateWritten("***", b"1")]
 
 
 def test_a_key_that_is_not_there_is_a_key_error() -> None:
@@ -66,6 +68,11 @@ def test_a_key_that_is_not_there_is_a_key_error() -> None:
         state["a"]
     with pytest.raises(KeyError):
         del state["a"]
+    state["1"] = True
+    assert 1 not in state
+    assert "\ud800" not in state
+    del state["1"]
+    written.clear()
     assert written == []
 
 

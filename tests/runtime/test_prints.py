@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 from collections.abc import Callable
@@ -74,9 +75,9 @@ def test_what_no_attempt_printed_is_nobody_s(capsys: pytest.CaptureFixture[str])
 
 def test_streams_come_back_also_after_an_error() -> None:
     before = sys.stdout, sys.stderr
-    with pytest.raises(ValueError, match="x"), prints.captured(Heard().printed):
+    with contextlib.suppress(ValueError), prints.captured(Heard().printed):
         assert prints.is_capturing()
-        raise ValueError("x")
+        raise ValueError
     assert (sys.stdout, sys.stderr) == before
 
 

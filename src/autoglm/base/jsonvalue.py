@@ -206,4 +206,4 @@ def _hint(value: Any) -> str:
 
 
 def _lowered(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
+    return sentence if sentence[:2].isupper() else sentence[:1].lower() + sentence[1:]

@@ -27,7 +27,7 @@ class KeyedState(MutableMapping[str, Any]):
         self._lock = threading.Lock()
 
     def __getitem__(self, key: str) -> Any:
-        return jsonvalue.decode(self._texts[self._written(key)])
+        return jsonvalue.decode(self._texts[self._known(key)])
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
@@ -42,7 +42,7 @@ class KeyedState(MutableMapping[str, Any]):
             self._write(StateWritten(key, text))
 
     def __delitem__(self, key: str) -> None:
-        key = self._written(key)
+        key = self._known(key)
         with self._lock:
             del self._texts[key]
             self._write(StateWritten(key, None))
@@ -50,6 +50,15 @@ class KeyedState(MutableMapping[str, Any]):
     def _written(self, key: str) -> str:
         """Return the key as it is written down: plain text, without secrets."""
         return str(jsonvalue.decode(self._scrub(jsonvalue.encode(key))))
+
+    def _known(self, key: str) -> str:
+        """Return the same for a key to look up; one that could not have been written is no key."""
+        if not isinstance(key, str):
+            raise KeyError(key)
+        try:
+            return self._written(key)
+        except jsonvalue.NotJson:
+            raise KeyError(key) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._texts))
