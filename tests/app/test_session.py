@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.runtime.house import House, Watcher
 
-from autoglm.app.session import Session
 from autoglm.base.errors import StoreError, UsageError
 from autoglm.engine import messages as m
 from autoglm.engine.codec import decode_record
-from autoglm.runtime.owner import this_process
 from autoglm.stores.protocol import LeaseHeld, RunRow
 from autoglm.tasks.protocol import TaskContext
-from tests.runtime.house import House, Watcher
 
 TWO = "name: two\ntasks:\n  a: {handler: work}\n  b: {handler: work, depends_on: a}\n"
 
@@ -123,15 +121,11 @@ def test_cancel_ends_a_run_whose_process_died_while_cancelling_it(house: House) 
         watcher = Watcher()
         with house.session(database(house), work=stubborn) as first:
 
-            async def cancel() -> None:
-                while not any(isinstance(event, m.AttemptStarted) for event in watcher.events):
-                    await asyncio.sleep(0)
-                assert first._runner is not None
-                first._runner.post(m.Cancel("enough"))
+            def cancel() -> None:
+                first.store.post_signal("half", "cancel", None, 0.0)
 
-            asking = asyncio.ensure_future(cancel())
+            watcher.when[m.AttemptStarted] = cancel
             report = await first.run(first.load(flow), run_id="half", observers=[watcher])
-            await asking
             assert report.status == "cancelling"
         with house.session(database(house), work=stubborn) as second:
             assert await asyncio.wait_for(second.cancel("half"), 10) == "cancelled"
@@ -295,7 +289,11 @@ def test_a_loop_over_a_file_streams_it(house: House, kind: str) -> None:
     flow = f"""
         name: f
         tasks:
-          a: {{handler: work, loop: {{file: rows.{kind}}}, when: "{{{{ item.n != '3' }}}}", with: {{n: "{{{{ item.n }}}}"}}}}
+          a:
+            handler: work
+            loop: {{file: rows.{kind}}}
+            when: item.n != '3'
+            with: {{n: "{{{{ item.n }}}}"}}
     """
     watcher = Watcher()
 
@@ -394,7 +392,8 @@ def test_a_secret_input_is_given_again_to_resume(house: House, monkeypatch: pyte
     flow = house.write(
         "flow.yaml",
         "name: f\ninputs: {token: {type: string, secret: true}}\n"
-        "tasks:\n  a: {handler: work, with: {t: '{{ inputs.token }}'}}\n  b: {handler: work, with: {t: '{{ token }}'}, depends_on: a}\n",
+        "tasks:\n  a: {handler: work, with: {t: '{{ inputs.token }}'}}\n"
+        "  b: {handler: work, with: {t: '{{ token }}'}, depends_on: a}\n",
     )
     got = []
 
