@@ -14,7 +14,7 @@ from autoglm.config.settings import FILE_NAME as SETTINGS
 from autoglm.graph.compile import compile_graph
 from autoglm.graph.model import Graph
 from autoglm.spec.catalog import Catalog
-from autoglm.spec.document import Document, decode_source, read_document
+from autoglm.spec.document import Document, decode_source, gc_paused, read_document
 from autoglm.spec.model import Task, Workflow
 from autoglm.spec.names import infer_inputs
 from autoglm.spec.parse import parse_workflow
@@ -88,13 +88,14 @@ def check_document(
     document: Document, catalog: Catalog, root: Path, defaults: Mapping[str, Any] | None = None
 ) -> tuple[Workflow | None, list[Diagnostic]]:
     """Return the same for a document that has been read."""
-    workflow, diagnostics = parse_workflow(document, catalog, read_file=_reader(root), defaults=defaults)
-    if workflow is None:
-        return None, sort_diagnostics(diagnostics)
-    if not isinstance(document.data, dict) or "inputs" not in document.data:
-        workflow = workflow.model_copy(update={"inputs": infer_inputs(workflow), "inputs_inferred": True})
-    diagnostics = [*diagnostics, *validate(workflow, catalog, document), *_by_type(workflow, catalog, document)]
-    return workflow, sort_diagnostics(diagnostics)
+    with gc_paused():
+        workflow, diagnostics = parse_workflow(document, catalog, read_file=_reader(root), defaults=defaults)
+        if workflow is None:
+            return None, sort_diagnostics(diagnostics)
+        if not isinstance(document.data, dict) or "inputs" not in document.data:
+            workflow = workflow.model_copy(update={"inputs": infer_inputs(workflow), "inputs_inferred": True})
+        diagnostics = [*diagnostics, *validate(workflow, catalog, document), *_by_type(workflow, catalog, document)]
+        return workflow, sort_diagnostics(diagnostics)
 
 
 def _by_type(workflow: Workflow, catalog: Catalog, document: Document) -> Iterator[Diagnostic]:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from autoglm.base.errors import StoreError
+from autoglm.base.errors import AutoglmError, StoreError, TaskError
 from autoglm.cli.entry import FAILED, INTERRUPTED, SUCCEEDED
 from autoglm.cli.interrupts import Interrupts
-from autoglm.cli.output import is_terminal, only_ours, say_json, warn
+from autoglm.cli.measure import harmless
+from autoglm.cli.output import is_terminal, say_json, warn
 from autoglm.cli.plain import PlainPrinter
 from autoglm.cli.seed import seed
+from autoglm.cli.strays import Strays, apart
 from autoglm.cli.summary import show_summary
 from autoglm.cli.view import RunView
+from autoglm.runtime.event_loop import run_to_end
 from autoglm.runtime.prints import captured
 
 if TYPE_CHECKING:
@@ -45,14 +48,19 @@ class Start(Protocol):
 
 def drive(session: Session, start: Start, manner: Manner) -> int:
     """Drive a run to its end, or to where Ctrl-C leaves it; tell what happens; return the exit code."""
-    return asyncio.run(_drive(session, start, manner))
+    with apart() as strays:
+        try:
+            return run_to_end(lambda: _drive(session, start, manner, strays))
+        except RuntimeError as error:
+            if "Event loop stopped" not in str(error):
+                raise
+            raise _meddled("stopped the event loop") from None
 
 
-async def _drive(session: Session, start: Start, manner: Manner) -> int:
+async def _drive(session: Session, start: Start, manner: Manner, strays: Strays) -> int:
     view = RunView("", "")
     printer = PlainPrinter(view, sys.stdout, verbose=manner.verbose, quiet=manner.quiet or manner.json)
     watcher: PlainPrinter | LiveScreen = printer
-    shield: AbstractContextManager[None] = only_ours() if manner.json else nullcontext()
     begin: Callable[[], None] = sys.stdout.flush
     restore: Callable[[], None] = sys.stdout.flush
     if is_terminal(sys.stdout) and not manner.quiet and not manner.json:
@@ -60,23 +68,28 @@ async def _drive(session: Session, start: Start, manner: Manner) -> int:
 
         watcher = screen = LiveScreen(view, verbose=manner.verbose)
         begin, restore = screen.start, screen.stop
-        shield = screen.shielded()
 
     def created(run: Run) -> None:
+        strays.scrub = lambda text: run.scrub(text)
         seed(view, run)
         begin()
 
     say = watcher.say
     if manner.quiet or manner.json:
-        say = _warn
+        err = sys.stderr
+
+        def say(text: str, at: float) -> None:
+            err.write(f"{text}\n")
+
+    strays.shown_by(_show_strays(watcher, manner))
     try:
-        with shield, captured(), Interrupts(session, say, restore):
+        with captured(strays.printed), Interrupts(session, say, restore):
             report = await start(observers=[watcher], on_created=created)
-    except StoreError:
+    except (StoreError, OSError, asyncio.CancelledError) as error:
         restore()
         if view.run_id:
             warn(f"what run {view.run_id} has recorded stays; `autoglm resume {view.run_id}` continues it")
-        raise
+        raise _told(error) from None
     finally:
         restore()
     if manner.json:
@@ -107,5 +120,36 @@ def where_option(session: Session) -> str:
     return "" if here == session.project.root else f" --project {shlex.quote(str(session.project.root))}"
 
 
-def _warn(text: str, at: float) -> None:
-    warn(text)
+def _show_strays(watcher: PlainPrinter | LiveScreen, manner: Manner) -> Callable[[str, str], None]:
+    """Return what shows a line that came from a task past its log."""
+    out, err = sys.stdout, sys.stderr
+
+    def show(stream: str, text: str) -> None:
+        if manner.json:
+            err.write(f"{text}\n")
+        elif not isinstance(watcher, PlainPrinter):
+            watcher.print_above(text)
+        elif stream == "stderr":
+            err.write(f"{harmless(text) if is_terminal(err) else text}\n")
+        elif not manner.quiet:
+            out.write(f"{text}\n")
+
+    return show
+
+
+def _told(error: BaseException) -> BaseException:
+    """Return what to tell of what broke off a run."""
+    if isinstance(error, asyncio.CancelledError):
+        return _meddled("cancelled what drives the run")
+    if isinstance(error, OSError) and not isinstance(error, AutoglmError | BrokenPipeError):
+        reason = error.strerror or os.strerror(error.errno or 0)
+        return _meddled(f"closed what it had not opened, or used everything up ({reason})")
+    return error
+
+
+def _meddled(what: str) -> TaskError:
+    return TaskError(
+        f"the run was broken off: a function of a task {what}",
+        code="run-broken-off",
+        hint="run it with `executor: process`, where it has a process to itself",
+    )
