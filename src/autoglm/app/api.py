@@ -302,20 +302,18 @@ class WorkflowBuilder:
 
 def run_sync(make: Callable[[], Awaitable[T]]) -> T:
     """Await what ``make`` gives, from code that is not async: here, or on a thread when a loop already runs here."""
-
-    async def main() -> T:
-        return await make()
+    from autoglm.runtime.event_loop import run_to_end
 
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(main())
+        return run_to_end(make)
     outcome: list[T] = []
     failure: list[BaseException] = []
 
     def work() -> None:
         try:
-            outcome.append(asyncio.run(main()))
+            outcome.append(run_to_end(make))
         except BaseException as error:  # noqa: BLE001  # handed to the caller below
             failure.append(error)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from autoglm.base.errors import AutoglmError, EngineError, SpecError, UsageError
 from autoglm.cli.output import show_error, show_problem, warn
@@ -13,6 +15,8 @@ SUCCEEDED = 0
 FAILED = 1
 WRONG = 2
 INTERRUPTED = 130
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def enter(arguments: Sequence[str]) -> int:
@@ -26,6 +30,8 @@ def enter(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _forget_output()
         return SUCCEEDED
+    except OSError as error:
+        return _unwritten(error)
     except KeyboardInterrupt:
         warn("\ninterrupted")
         return INTERRUPTED
@@ -69,10 +75,21 @@ def _other(error: Exception) -> int:
         message = error.format_message()
         show_problem("usage", message[:1].lower() + message[1:].rstrip("."), f"see `{command} --help`")
         return WRONG
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return _unwritten(error)
     if isinstance(error, RecursionError | MemoryError):
         show_problem("too-large", "this is too large or too deeply nested to be handled")
         return WRONG
     return _bug(error)
+
+
+def _unwritten(error: OSError) -> int:
+    """Our output goes to a file, and its disk is full."""
+    _forget_output()
+    hint = "what a run has recorded stays: `autoglm show last` tells it"
+    with suppress(OSError):
+        show_problem("output-failed", f"our output cannot be written: {error.strerror or error}", hint)
+    return FAILED
 
 
 def _bug(error: Exception) -> int:

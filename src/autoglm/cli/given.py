@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,12 @@ def _is_one_of(value: Any, kinds: Sequence[str]) -> bool:
 
 def read_file(file: Path) -> dict[str, Any]:
     """Return the mapping in a YAML or JSON file; ``-`` is standard input."""
-    from autoglm.spec.document import decode_source, read_document
+    from autoglm.spec.document import MAX_BYTES, decode_source, read_document
 
     name = "standard input" if str(file) == "-" else str(file)
     try:
-        raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        with nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as source:
+            raw = source.read(MAX_BYTES + 1)  # what a device or a pipe holds, its size does not tell
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"the inputs in {name} cannot be read: {reason}", code="inputs-file") from None

@@ -7,7 +7,10 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Protocol
+
+_TERMINATIONS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Stoppable(Protocol):
@@ -26,37 +29,52 @@ class Interrupts:
         self._say = say
         self._restore = restore
         self._count = 0
-
-    @property
-    def happened(self) -> bool:
-        return self._count > 0
+        self._asked = self._heard = False
 
     def __enter__(self) -> Interrupts:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._pressed)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._told)
+        self._loop = asyncio.get_running_loop()
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_TERMINATIONS)}
+        signal.signal(signal.SIGINT, self._pressed)
+        for number in _TERMINATIONS:
+            signal.signal(number, self._told)
         return self
 
     def __exit__(self, *_: object) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(number)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
-    def _pressed(self) -> None:
+    # Signals come between any two instructions, also while an async function holds the loop and never gives it back.
+    # So nothing is done here but to ask the loop, and to leave when that has been in vain.
+
+    def _pressed(self, number: int, frame: FrameType | None) -> None:
         self._count += 1
-        if self._count == 1:
-            self._say("finishing what runs; Ctrl-C again stops it now", time.time())
-            self._session.drain()
-        elif self._count == 2:
-            self._say("stopping now; Ctrl-C again leaves at once", time.time())
-            self._session.abort()
-        else:
-            self._restore()
-            os._exit(130)
+        if self._count > 2:
+            self._leave()
+        if self._asked and not self._heard:
+            self._say("a function holds the event loop and does not stop; Ctrl-C again leaves at once", time.time())
+        self._ask(self._drain if self._count == 1 else self._abort)
 
-    def _told(self) -> None:
+    def _told(self, number: int, frame: FrameType | None) -> None:
         """TERM and HUP come from a machine that will not wait long."""
-        if self._count < 2:
-            self._count = 1
-            self._pressed()
+        if self._asked and not self._heard:
+            self._leave()
+        self._count = 2
+        self._ask(self._abort)
+
+    def _ask(self, request: Callable[[], None]) -> None:
+        self._asked, self._heard = True, False
+        self._loop.call_soon_threadsafe(request)
+
+    def _drain(self) -> None:
+        self._heard = True
+        self._say("finishing what runs; Ctrl-C again stops it now", time.time())
+        self._session.drain()
+
+    def _abort(self) -> None:
+        self._heard = True
+        self._say("stopping now; Ctrl-C again leaves at once", time.time())
+        self._session.abort()
+
+    def _leave(self) -> None:
+        self._restore()
+        os._exit(130)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.file_proxy import FileProxy
+from rich.console import Console, ConsoleDimensions
 from rich.live import Live
 
 from autoglm.cli.measure import harmless
+from autoglm.cli.output import terminal_size
 from autoglm.cli.view import RunView
 
 if TYPE_CHECKING:
@@ -28,36 +27,32 @@ _SHARE = 10
 _FINAL_ROWS = 40
 
 
+class _Console(Console):
+    """A console that asks its own file for its size: standard output is the tasks' while a run is driven."""
+
+    @property  # type: ignore[misc]  # it is never set
+    def size(self) -> ConsoleDimensions:
+        return ConsoleDimensions(*terminal_size(self.file))
+
+
 class LiveScreen:
     """Watches a run and draws it. Starts with :meth:`start`, inside the event loop; ends with :meth:`stop`."""
 
     def __init__(self, view: RunView, *, verbose: bool = False) -> None:
         self.view = view
         self._verbose = verbose
-        self._console = Console(file=sys.stdout, highlight=False, soft_wrap=False)
+        self._console = _Console(file=sys.stdout, highlight=False, soft_wrap=False)
         self._live = Live(
             console=self._console,
             auto_refresh=False,
             transient=True,
-            redirect_stdout=False,  # see shielded()
+            redirect_stdout=False,  # the run is kept apart from the screen: see strays.py
             redirect_stderr=False,
             vertical_overflow="crop",
         )
         self._timer: asyncio.TimerHandle | None = None
         self._is_dirty = True
         self._drawn_at = 0.0
-
-    @contextmanager
-    def shielded(self) -> Iterator[None]:
-        """Let what anybody prints appear above the screen, not across it.
-
-        What tasks print is caught before it comes here; this is for what is printed elsewhere, such as at an import.
-        """
-        with (
-            redirect_stdout(FileProxy(self._console, sys.stdout)),
-            redirect_stderr(FileProxy(self._console, sys.stderr)),
-        ):
-            yield
 
     def start(self) -> None:
         """Show the screen and keep it fresh."""
@@ -76,6 +71,10 @@ class LiveScreen:
         self._is_dirty = True
         if self._verbose:
             self._live.console.print(f"{harmless(line.task)} | {harmless(line.text)}", markup=False, style="dim")
+
+    def print_above(self, text: str) -> None:
+        """Print a line above the screen."""
+        self._live.console.print(harmless(text), markup=False)
 
     def say(self, text: str, at: float) -> None:
         """Show a line of our own in the footer."""

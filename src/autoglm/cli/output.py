@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from autoglm.base.errors import AutoglmError, SpecError
 
@@ -50,6 +48,15 @@ def terminal_width(default: int = 100) -> int:
     return shutil.get_terminal_size((default, 40)).columns
 
 
+def terminal_size(stream: IO[str]) -> tuple[int, int]:
+    """Return columns and rows of the terminal behind ``stream``."""
+    try:
+        width, height = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        width = height = 0
+    return width or 80, height or 25
+
+
 def say(text: str = "") -> None:
     """Write a line to standard output."""
     sys.stdout.write(f"{text}\n")
@@ -89,24 +96,6 @@ def _tame(text: str) -> str:
     from autoglm.cli.measure import harmless
 
     return "\n".join(harmless(line) for line in text.split("\n"))
-
-
-@contextmanager
-def only_ours() -> Iterator[None]:
-    """Send what handlers print to standard error, down to the file descriptor: standard output is one document."""
-    sys.stdout.flush()
-    try:
-        kept = os.dup(1)
-    except OSError:  # it is closed
-        yield
-        return
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 def write_file(path: Path, text: str) -> None:
