@@ -19,6 +19,7 @@ from typing import Any
 
 from autoglm.base.errors import TaskError
 from autoglm.executors.failures import as_task_error
+from autoglm.executors.forks import end_if_forked
 from autoglm.executors.protocol import Abandoned, Coroutine, LogSink, Work
 
 
@@ -48,6 +49,7 @@ class InlineExecutor:
             try:
                 waiting_for = coroutine.send(None)
             except StopIteration as returned:
+                end_if_forked()
                 return returned.value
             alarm = _Alarm(self.grace, self._abandoned)
             return await _drive(coroutine, waiting_for, alarm)
@@ -57,8 +59,10 @@ class InlineExecutor:
                 raise
             raise as_task_error(error) from error
         except Exception:
+            end_if_forked()
             raise
         except BaseException as error:
+            end_if_forked()
             if alarm is not None and alarm.is_moot:
                 raise
             raise as_task_error(error) from error

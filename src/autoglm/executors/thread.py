@@ -21,6 +21,7 @@ from typing import Any
 
 from autoglm.base.errors import TaskError
 from autoglm.executors.failures import as_task_error
+from autoglm.executors.forks import end_if_forked
 from autoglm.executors.protocol import Abandoned, Call, LogSink, Work
 
 
@@ -160,6 +161,7 @@ class _Job:
             self._error = error
         except BaseException as error:  # noqa: BLE001 - likewise: SystemExit and the like end no thread of ours
             self._error = as_task_error(error)
+        end_if_forked()
 
     def deliver(self) -> None:
         """Wake whoever waits; in the function's thread."""
