@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Protocol
 
@@ -30,6 +32,7 @@ class Interrupts:
         self._restore = restore
         self._count = 0
         self._asked = self._heard = False
+        self._stderr = sys.stderr.fileno()
 
     def __enter__(self) -> Interrupts:
         self._loop = asyncio.get_running_loop()
@@ -51,7 +54,12 @@ class Interrupts:
         if self._count > 2:
             self._leave()
         if self._asked and not self._heard:
-            self._say("a function holds the event loop and does not stop; Ctrl-C again leaves at once", time.time())
+            # No screen is drawn any more: past it, then.
+            with suppress(OSError):
+                os.write(
+                    self._stderr,
+                    b"\na function holds the event loop and does not let go; Ctrl-C again leaves at once\n",
+                )
         self._ask(self._drain if self._count == 1 else self._abort)
 
     def _told(self, number: int, frame: FrameType | None) -> None:

@@ -86,8 +86,9 @@ async def _drive(session: Session, start: Start, manner: Manner, strays: Strays)
             err.write(f"{text}\n")
 
     strays.shown_by(_show_strays(watcher, manner))
+    interrupts = Interrupts(session, say, restore)
     try:
-        with captured(strays.printed), Interrupts(session, say, restore):
+        with captured(strays.printed), interrupts:
             report = await start(observers=[watcher], on_created=created)
     except (StoreError, OSError, asyncio.CancelledError) as error:
         restore()
