@@ -25,9 +25,11 @@ def loops(draw: st.DrawFn) -> Loop:
         "min_success": draw(st.sampled_from([1.0, 0.5, 0.0])),
         "collect": draw(st.sampled_from([None, None, "{{ [index, result] }}"])),
     }
-    kind = draw(st.sampled_from(["list", "range", "matrix", "broken"]))
+    kind = draw(st.sampled_from(["list", "range", "matrix", "file", "broken"]))
     if kind == "matrix":
         return Loop(matrix={"a": [1, 2], "b": draw(st.sampled_from([[], [1], ["x", "y"]]))}, **common)
+    if kind == "file":
+        return Loop(file="rows.jsonl", **common)
     over = {"list": [1, "two", None], "range": "{{ range(4) }}", "broken": "{{ 'text' }}"}[kind]
     return Loop(over=draw(st.just(over)) if kind != "list" else over[: draw(st.integers(0, 3))], **common)
 
@@ -53,6 +55,7 @@ def task_lists(draw: st.DrawFn, depth: int = 2) -> tuple[Task, ...]:
             fields["arguments"] = {"seen": f"{{{{ tasks.{draw(st.sampled_from(before))}.result }}}}"}
         if draw(st.integers(0, 3)) == 0:
             fields["loop"] = draw(loops())
+            fields["when"] = draw(st.sampled_from([*CONDITIONS, "{{ index % 2 == 0 }}"]))
         if depth and draw(st.integers(0, 3)) == 0:
             fields |= {"type": "group", "tasks": draw(task_lists(depth - 1))}
             fields["timeout"] = draw(st.sampled_from([None, 5.0]))
