@@ -192,7 +192,7 @@ class RunState:
         if instance.number == 0:
             self._numbered += 1
             instance.number = self._numbered
-        elif old is not _S.PENDING:
+        else:  # whoever was set back counts as pending until it goes on
             counts[old] -= 1
         counts[status] = counts.get(status, 0) + 1
         self.touched[instance.number] = instance
