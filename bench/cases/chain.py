@@ -12,13 +12,13 @@ def measure(rounds: int, share: float) -> list[Row]:
     tasks = int(1_000 * share)
     with scratch() as folder:
         found = ours("chain", files.chain(folder, tasks), tasks, max(rounds, 7))
-    what = f"chain of {tasks:,}, beside bare single-row FULL commits through apsw"
+    what = f"chain of {tasks:,}, beside bare single-row FULL commits through apsw, both in fresh files"
     pairs = Pairs(tuple(found["seconds"]), tuple(found["bare_seconds"]))
     fresh = Pairs(tuple(found["seconds"]), tuple(found["fresh_seconds"]))
-    rates = rate(tasks, pairs.ours), rate(tasks, pairs.other)
-    rows = [
-        Row("chain", what, *rates, pairs.shown(), f"≥ {BAR} ×", pairs.speedup >= BAR),
-        Row("chain", "  the same in a fresh file", rates[0], rate(tasks, fresh.other), fresh.shown()),
+    mine = rate(tasks, pairs.ours)
+    rows = [  # ours begins with a fresh file too, whose log has to grow: like is judged beside like
+        Row("chain", what, mine, rate(tasks, fresh.other), fresh.shown(), f"≥ {BAR} ×", fresh.speedup >= BAR),
+        Row("chain", "  beside a file whose log has its full size", mine, rate(tasks, pairs.other), pairs.shown()),
     ]
     sqlite = ("--saver", "sqlite", "--durability", "sync")
     for against, name, arguments in [

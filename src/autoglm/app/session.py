@@ -336,6 +336,26 @@ class Session:
         redactor: Redactor,
         manner: Manner,
     ) -> RunReport:
+        try:
+            runner, tools, services = self._prepare(run, lease, heard, last_seq, redactor, manner)
+        except BaseException:
+            self.store.release(lease)
+            raise
+        try:
+            await runner.drive(stimuli)
+        finally:
+            self._runner = self._stop_asked = None
+            await runner.journal.close()
+            if services is not None:
+                await services.close()
+            await tools.close()
+            self.store.release(runner.lease)
+        return report(run)
+
+    def _prepare(
+        self, run: Run, lease: Lease, heard: int, last_seq: int, redactor: Redactor, manner: Manner
+    ) -> tuple[Runner, Tools, RunServices | None]:
+        """Put together what drives a run."""
         limit = manner.get("max_parallel") or self.project.settings.max_parallel
         if limit is not None:
             run.max_parallel = limit if run.max_parallel is None else min(limit, run.max_parallel)
@@ -345,7 +365,6 @@ class Session:
             on_created(run)
         tools = Tools(self.catalog.executor_limits, self._handlers)
         services = self._services(run, tools)
-        journal = Journal(self.store)
         toolbox = Toolbox(
             task_type=tools.task_type,
             executor=tools.executor,
@@ -358,19 +377,10 @@ class Session:
             clock=self._clock,
         )
         watching = manner.get("observers", ())
-        self._runner = runner = Runner(run, journal, lease, last_seq, toolbox, self._clock, watching, heard)
+        self._runner = runner = Runner(run, Journal(self.store), lease, last_seq, toolbox, self._clock, watching, heard)
         if self._stop_asked is not None:
             runner.drain() if self._stop_asked == "drain" else runner.abort()
-        try:
-            await runner.drive(stimuli)
-        finally:
-            self._runner = self._stop_asked = None
-            await journal.close()
-            if services is not None:
-                await services.close()
-            await tools.close()
-            self.store.release(runner.lease)
-        return report(run)
+        return runner, tools, services
 
     def _services(self, run: Run, tools: Tools) -> RunServices | None:
         """Return the run's services, when some task of it calls functions."""

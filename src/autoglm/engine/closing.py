@@ -52,20 +52,21 @@ def _succeed_group(run: Run, instance: Instance, scope: Scope) -> None:
             inside = Instance(instance.id, OUTSIDE, scope)
             text = run.evaluate_text(instance.node.result, inside, {"output": value, "result": value})
             raw, blob = run.boxed(text)
-        adds = collected(run, instance, text)
+        adds, added = collected(run, instance, text)
     except ExpressionError as error:
         run.fail(instance, run.as_failure(error))
         return
-    run.emit(m.TaskSucceeded(instance.id, raw if blob is None else m.ABSENT, blob, adds))
+    run.emit(m.TaskSucceeded(instance.id, raw if blob is None else m.ABSENT, blob, adds, added))
 
 
-def collected(run: Run, item: Instance, text: bytes) -> msgspec.Raw:
+def collected(run: Run, item: Instance, text: bytes) -> tuple[msgspec.Raw, m.Blob | None]:
     """Return what an item adds to its loop's list, when that is not its result."""
     plan = item.node.loop
     if plan is None or plan.collect is None or item.index is None:
-        return m.ABSENT
+        return m.ABSENT, None
     value = msgspec.json.decode(text)
-    return msgspec.Raw(run.evaluate_text(plan.collect, item, {"output": value, "result": value}))
+    raw, blob = run.boxed(run.evaluate_text(plan.collect, item, {"output": value, "result": value}))
+    return (raw if blob is None else m.ABSENT), blob
 
 
 def _close_run(run: Run) -> None:

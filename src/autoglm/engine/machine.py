@@ -266,7 +266,7 @@ class Run(RunState):
             blob,
             output if mapped and output_blob is None else m.ABSENT,
             output_blob if mapped else None,
-            closing.collected(self, instance, text),
+            *closing.collected(self, instance, text),
             news.usage or None,
         )
 

@@ -201,6 +201,7 @@ class AttemptSucceeded(Event, frozen=True, tag="attempt_succeeded"):
     output: msgspec.Raw = ABSENT
     output_blob: Blob | None = None
     collected: msgspec.Raw = ABSENT
+    collected_blob: Blob | None = None
     usage: dict[str, Any] | None = None
 
 
@@ -273,6 +274,7 @@ class TaskSucceeded(Event, frozen=True, tag="task_succeeded"):
     result: msgspec.Raw = ABSENT
     blob: Blob | None = None
     collected: msgspec.Raw = ABSENT
+    collected_blob: Blob | None = None
 
 
 class TaskTerminated(Event, frozen=True, tag="task_terminated"):

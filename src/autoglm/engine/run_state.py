@@ -290,8 +290,8 @@ class RunState:
             instance.output = event.output_blob or bytes(event.output)
         if event.usage:
             self._add_usage(event.usage)
-        if event.collected is not m.ABSENT:
-            instance.result = bytes(event.collected)
+        if event.collected_blob is not None or event.collected is not m.ABSENT:
+            instance.result = event.collected_blob or bytes(event.collected)
         instance.failure = None
         self._end(instance, _S.SUCCEEDED, at)
 
@@ -386,8 +386,8 @@ class RunState:
             instance.result = event.blob
         elif event.result is not m.ABSENT:
             instance.result = bytes(event.result)
-        if event.collected is not m.ABSENT:
-            instance.result = bytes(event.collected)
+        if event.collected_blob is not None or event.collected is not m.ABSENT:
+            instance.result = event.collected_blob or bytes(event.collected)
         self._end(instance, _S.SUCCEEDED, at)
 
     def _task_degraded(self, event: m.TaskDegraded, at: float) -> None:

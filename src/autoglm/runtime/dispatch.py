@@ -259,7 +259,9 @@ class Dispatcher:
             return
 
         async def wait() -> None:
-            await asyncio.wait([asyncio.ensure_future(late)])  # how it ends does not matter, and to be told to stop is for us alone
+            await asyncio.wait(
+                [asyncio.ensure_future(late)]
+            )  # how it ends does not matter, and to be told to stop is for us alone
             if not self._is_quiet:
                 self._post(m.AttemptReturned(*key))
 

@@ -80,6 +80,11 @@ class Runner:
         self._last_signal = last_signal
 
     @property
+    def journal(self) -> Journal:
+        """Where the run's records go."""
+        return self._journal
+
+    @property
     def lease(self) -> Lease:
         """The lease as it was last prolonged."""
         return self._lease

@@ -22,7 +22,8 @@ from autoglm.spec.catalog import FunctionInfo
 
 SERVICES_FILE: Final = "services.py"
 CONTEXT_NAMES: Final = frozenset({"ctx", "context"})
-"""Parameters of these names without an annotation take the execution context, as do those annotated ``TaskContext``."""
+"""Parameters of these names take the execution context, ``context`` only without another annotation; so does any that
+is annotated ``TaskContext``."""
 
 _MAX_BYTES: Final = 4 * 1024 * 1024
 _MAX_REEXPORTS: Final = 5
@@ -346,6 +347,8 @@ def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str, origin: 
 
 
 def _is_context(parameter: ast.arg) -> bool:
+    if parameter.arg == "ctx":  # nobody calls anything else that
+        return True
     if parameter.annotation is None:
         return parameter.arg in CONTEXT_NAMES
     return bool(_CONTEXT.search(ast.unparse(parameter.annotation)))

@@ -351,6 +351,8 @@ def _is_async(function: Callable[..., Any]) -> bool:
 def _is_context(parameter: inspect.Parameter) -> bool:
     """Tell whether a parameter asks for the execution context: by its name alone, or by its annotation."""
     annotation = parameter.annotation
+    if parameter.name == "ctx":
+        return True
     if annotation is parameter.empty:
         return parameter.name in CONTEXT_NAMES
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", None) or str(annotation)
