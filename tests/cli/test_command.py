@@ -63,7 +63,7 @@ def test_a_failed_run_tells_what_failed_and_where_to_look(autoglm: Autoglm):
     done = autoglm("run", "failing.yaml", "--run-id", "r1")
     assert done.returncode == 1
     assert "✗ bad  handler-raised: ValueError: no good" in done.stderr
-    assert "look: autoglm logs r1 --task bad" in done.stderr
+    assert "look: autoglm show r1 bad" in done.stderr
     assert "autoglm retry r1" in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
 

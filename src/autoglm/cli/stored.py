@@ -13,15 +13,16 @@ from autoglm.runtime.recovery import read_created
 
 if TYPE_CHECKING:
     from autoglm.app.session import Session
+    from autoglm.base.errors import Failure
     from autoglm.stores.protocol import Store, TaskRow
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A task's result, and the hint of its failure."""
+    """A task's result, or its failure."""
 
     value: Any = None
-    hint: str | None = None
+    failure: Failure | None = None
 
 
 def run_facts(store: Store, run_id: str) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def task_result(session: Session, run_id: str, row: TaskRow) -> Found:
             case m.TaskSucceeded():
                 return Found(_composed(session, run_id, row.task))
             case m.AttemptFailed() | m.TaskFailed():
-                return Found(hint=event.failure.hint)
+                return Found(failure=event.failure)
             case _:
                 continue
     return Found()

@@ -13,6 +13,7 @@ from autoglm.cli.output import say, styled, warn
 
 if TYPE_CHECKING:
     from autoglm.app.report import RunReport
+    from autoglm.base.errors import Failure
     from autoglm.cli.view import RunView
 
 _MAX_LINES = 40
@@ -52,7 +53,7 @@ def _show_failures(report: RunReport, view: RunView, run: str) -> None:
         warn(f"{head}  {failed.failure.code}: {clip(harmless(failed.failure.message), _MAX_WIDTH)}")
         if failed.failure.hint:
             warn(f"  hint: {harmless(failed.failure.hint)}")
-        warn(f"  look: autoglm logs {run} --task {_quoted(name)}")
+        warn(f"  look: autoglm {_where_to_look(failed.failure, run, _quoted(name))}")
     more = view.failure_count - min(len(view.failures), _SHOWN_FAILURES)
     if more > 0:
         warn(f"… and {more:,} more: autoglm show {run} --status failed")
@@ -62,6 +63,11 @@ def _show_failures(report: RunReport, view: RunView, run: str) -> None:
         warn(f"run again what failed, and what hangs on it: autoglm retry {run}")
     else:
         warn(f"the run is not over; continue it: autoglm resume {run}")
+
+
+def _where_to_look(failure: Failure, run: str, task: str) -> str:
+    """Return the command that tells more: where in the author's code it was raised, or what the program wrote."""
+    return f"show {run} {task}" if "traceback" in (failure.details or {}) else f"logs {run} --task {task}"
 
 
 def clipped_json(value: Any, everything: str) -> Iterable[str]:

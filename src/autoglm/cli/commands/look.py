@@ -142,8 +142,12 @@ def _show_task(session: Session, row: RunRow, task: str, *, as_json: bool) -> No
             hint = f"did you mean `{close}`?" if close else f"`autoglm show {row.run_id}` lists them"
             raise UsageError(f"run {row.run_id} has no task {task!r}", code="task-not-found", hint=hint)
     result = task_result(session, row.run_id, found)
+    failure = result.failure
     if as_json:
-        say_json({**task_data(found), "result": result.value})
+        data = task_data(found)
+        if failure is not None and data["error"] is not None:
+            data["error"] |= {"hint": failure.hint, "details": failure.details}
+        say_json({**data, "result": result.value})
         return
     say(f"task      {harmless(found.task)}  (run {row.run_id})")
     say(f"status    {found.status}, {found.attempts} attempt{'s' if found.attempts != 1 else ''}")
@@ -151,8 +155,12 @@ def _show_task(session: Session, row: RunRow, task: str, *, as_json: bool) -> No
         say(f"started   {_when(found.started_at)}, took {_task_took(found)}")
     if found.error:
         say(f"error     {_error(found)}")
-    if result.hint:
-        say(f"hint      {harmless(result.hint)}")
+    if failure is not None and failure.hint:
+        say(f"hint      {harmless(failure.hint)}")
+    if failure is not None and isinstance(trace := (failure.details or {}).get("traceback"), str):
+        say("raised at:")
+        for line in trace.split("\n"):
+            say(harmless(line))
     if found.status == "succeeded":
         say("result:")
         for line in clipped_json(result.value, f"autoglm show {row.run_id} '{found.task}' --json"):
@@ -178,7 +186,7 @@ def logs(
         run_id = session.find_run(run)
         last = 0
         while True:
-            is_over = session.store.get_run(run_id).owner is None
+            is_over = not is_driven(session.store.get_run(run_id))
             while page := session.store.list_logs(run_id, task=task, after=last, limit=_PAGE):
                 last = page[-1][0]
                 for _, line in page:
@@ -226,7 +234,7 @@ def run_data(row: RunRow) -> dict[str, Any]:
         "labels": row.labels,
         "counts": row.counts,
         "error": row.error,
-        "driven_by": row.owner,
+        "driven_by": row.owner if is_driven(row) else None,
     }
 
 
@@ -254,9 +262,18 @@ def _check_status(status: str | None, known: list[str]) -> None:
 
 
 def _driven(row: RunRow) -> str:
-    if row.owner is not None:
+    if row.ended_at is not None:
+        return ""
+    if is_driven(row):
         return f", driven by {row.owner}"
-    return "" if row.ended_at is not None else ", driven by nobody: `autoglm resume` continues it"
+    return ", driven by nobody: `autoglm resume` continues it"
+
+
+def is_driven(row: RunRow) -> bool:
+    """Return whether a process drives the run, as far as can be told from here: its name stays when it is killed."""
+    from autoglm.runtime.owner import is_alive
+
+    return row.owner is not None and is_alive(row.owner) is not False
 
 
 def _counts(row: RunRow) -> str:
