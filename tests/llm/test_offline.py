@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoglm.base.errors import TaskError
-from autoglm.llm.offline import MARK, rehearse, salient_words
 from autoglm.base.schemas import problems
+from autoglm.llm.offline import MARK, rehearse, salient_words
 
 PROMPT = "Write five search questions about lighthouses. Keepers lit the lamps; the keepers logged each storm."
 

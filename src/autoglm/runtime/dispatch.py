@@ -259,9 +259,8 @@ class Dispatcher:
             return
 
         async def wait() -> None:
-            await asyncio.wait(
-                [asyncio.ensure_future(late)]
-            )  # how it ends does not matter, and to be told to stop is for us alone
+            # How it ends does not matter; to be told to stop is for us alone.
+            await asyncio.wait([asyncio.ensure_future(late)])
             if not self._is_quiet:
                 self._post(m.AttemptReturned(*key))
 
