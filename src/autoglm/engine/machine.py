@@ -9,7 +9,7 @@ Rules:
 3. A task runs when its upstreams allow it (``joins.py``), its ``when`` holds, and its pools have room. Inputs are built
    when it starts, and not kept: ``outstanding`` builds them again from the same facts.
 4. Loops are turns: a loop that may start an item stands in the ready queue itself, so an item costs nothing before
-   its turn. At most :data:`WINDOW` items (or ``max_parallel``, for groups) are open at a time.
+   its turn. At most ``loops.OPEN_ITEMS`` items (``max_parallel`` of a group's) are open at a time.
 5. Told to stop, an attempt holds its slot until the runtime says that it has stopped.
 """
 
