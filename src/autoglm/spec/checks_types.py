@@ -220,7 +220,8 @@ class _Checker:
         # A script is needed as it stands; a file of items may still be written by a task before.
         close = did_you_mean(clean, files)
         hint = f"did you mean `{close}`?" if close else "its path is relative to the project's root"
-        message = f"the {what} `{name}` does not exist"
+        is_folder = any(file.startswith(f"{clean}/") for file in files)
+        message = f"the {what} `{name}` is a folder" if is_folder else f"the {what} `{name}` does not exist"
         self._say(task, path, code, message, hint, name, warning=code == "missing-file")
 
     def _schema(self, task: Task, schema: dict[str, Any]) -> None:

@@ -124,23 +124,29 @@ def _show_run(session: Session, row: RunRow, tasks: list[TaskRow], *, as_json: b
         say_table(["TASK", "STATUS", "ATTEMPTS", "TOOK", "ERROR"], table, status=1)
 
 
-def _show_task(session: Session, row: RunRow, task: str, *, as_json: bool) -> None:
+def _check_task(session: Session, row: RunRow, task: str) -> TaskRow:
+    """Return a task of the run, started or not. Raises UsageError ``task-not-found``."""
     from autoglm.base.diagnostics import did_you_mean
     from autoglm.base.errors import UsageError
+
+    found = session.store.get_task(row.run_id, task)
+    if found is not None:
+        return found
+    names = [each.task for each in _tasks(session, row, None, 1000)]
+    if task in names:
+        return _pending(task)
+    close = did_you_mean(task, names)
+    hint = f"did you mean `{close}`?" if close else f"`autoglm show {row.run_id}` lists them"
+    raise UsageError(f"run {row.run_id} has no task {task!r}", code="task-not-found", hint=hint)
+
+
+def _show_task(session: Session, row: RunRow, task: str, *, as_json: bool) -> None:
     from autoglm.cli.measure import harmless
     from autoglm.cli.output import say, say_json
     from autoglm.cli.stored import task_result
     from autoglm.cli.summary import clipped_json
 
-    found = session.store.get_task(row.run_id, task)
-    if found is None:
-        names = [each.task for each in _tasks(session, row, None, 1000)]
-        if task in names:
-            found = _pending(task)
-        else:
-            close = did_you_mean(task, names)
-            hint = f"did you mean `{close}`?" if close else f"`autoglm show {row.run_id}` lists them"
-            raise UsageError(f"run {row.run_id} has no task {task!r}", code="task-not-found", hint=hint)
+    found = _check_task(session, row, task)
     result = task_result(session, row.run_id, found)
     failure = result.failure
     if as_json:
@@ -192,6 +198,8 @@ def logs(
                 for _, line in page:
                     _say_line(line, as_json=json)
             if not follow or is_over:
+                if not last and task is not None:
+                    _check_task(session, session.store.get_run(run_id), task)
                 return 0
             _flush()
             time.sleep(0.3)

@@ -164,7 +164,8 @@ def pause(run: options.RunId, project: options.Project = None, store: options.St
         row = session.store.get_run(run_id)
         if row.owner is None:
             hint = f"`autoglm resume {run_id}` continues it" if row.ended_at is None else None
-            raise UsageError(f"nobody drives run {run_id}: it is {row.status}", code="run-not-driven", hint=hint)
+            message = f"run {run_id} cannot be paused: nobody drives it (status {row.status})"
+            raise UsageError(message, code="run-not-driven", hint=hint)
         session.store.post_signal(run_id, "pause", None, time.time())
         say(f"run {run_id} has been asked to pause; `autoglm resume {run_id}` continues it then")
     return 0
