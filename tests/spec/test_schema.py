@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,20 @@ def test_descriptions_for_editors() -> None:
         if not task[name].get("description")
     ]
     assert undescribed == []
+
+
+def test_no_enum_lists_a_value_twice() -> None:
+    """Editors' validators refuse such a schema whole; to JSON, 1 and 1.0 are the same number."""
+
+    def enums(schema: object) -> Iterator[list[object]]:
+        if isinstance(schema, dict):
+            if isinstance(schema.get("enum"), list):
+                yield schema["enum"]
+            for value in schema.values():
+                yield from enums(value)
+        elif isinstance(schema, list):
+            for value in schema:
+                yield from enums(value)
+
+    for values in enums(workflow_schema(CATALOG)):
+        assert len({(isinstance(value, bool), value) for value in values}) == len(values)

@@ -98,7 +98,7 @@ def _tasks() -> Schema:
 
 def _header() -> dict[str, Schema]:
     return {
-        "version": _described({"enum": ["1.0", "1", 1, 1.0]}, "The version of the file format."),
+        "version": _described({"enum": ["1.0", "1", 1]}, "The version of the file format."),
         "name": _described({"type": "string", "minLength": 1}, "The workflow's name; default: the file's."),
         "description": {"type": ["string", "null"]},
         "namespace": _described({"type": "string", "minLength": 1}, "Whose configuration and limits apply."),
