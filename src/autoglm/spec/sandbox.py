@@ -384,7 +384,9 @@ def _parse_quietly(source: str, state: str | None) -> Analysis:
         raise ExpressionError("the expression nests too deeply", code="template-syntax") from None
     except (ValueError, TemplateError, OverflowError) as error:
         if "int_max_str_digits" in str(error):
-            raise ExpressionError("a number in it has too many digits", code="template-syntax") from None
+            raise ExpressionError(
+                "the expression cannot be read: a number has too many digits", code="template-syntax"
+            ) from None
         raise ExpressionError(f"the expression cannot be read: {error}", code="template-syntax") from None
 
 
