@@ -42,10 +42,10 @@ class Strays:
         """Takes secrets out of a line."""
         self.printed = Printed(self.put)
 
-    def put(self, stream: str, text: str) -> None:
+    def put(self, stream: str, text: str, *, is_ours: bool = False) -> None:
         """Take a line; from any thread."""
         with self._lock:
-            if len(self._waiting) >= _MOST:
+            if len(self._waiting) >= _MOST and not is_ours:
                 self._lost += 1
                 return
             self._waiting.append((stream, text))
@@ -77,7 +77,7 @@ class Strays:
     def failed(self, what: str, error: BaseException | None) -> None:
         """Tell of an exception that nobody handles."""
         if error is not None and not isinstance(error, SystemExit | AutoglmError):
-            self.put("stderr", f"{what} failed: {describe(error)}{_place(error)}")
+            self.put("stderr", f"{what} failed: {describe(error)}{_place(error)}", is_ours=True)
 
     def _left_behind(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.failed("something that a task left running", context.get("exception"))
