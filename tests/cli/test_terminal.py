@@ -21,8 +21,10 @@ SECONDS = 30.0
 class Terminal:
     """The command on a terminal of its own."""
 
-    def __init__(self, arguments: list[str], project: Path, environment: dict[str, str]) -> None:
-        self._screen = pyte.Screen(COLUMNS, ROWS)
+    def __init__(
+        self, arguments: list[str], project: Path, environment: dict[str, str], columns: int = COLUMNS, rows: int = ROWS
+    ) -> None:
+        self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.Stream(self._screen)
         self.raw = ""
         self.process = pexpect.spawn(
@@ -30,7 +32,7 @@ class Terminal:
             [*COMMAND[1:], *arguments],
             cwd=str(project),
             env=environment,
-            dimensions=(ROWS, COLUMNS),
+            dimensions=(rows, columns),
             encoding="utf-8",
         )
 

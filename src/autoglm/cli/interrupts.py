@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +14,9 @@ from types import FrameType
 from typing import Protocol
 
 _TERMINATIONS = (signal.SIGTERM, signal.SIGHUP)
+_PATIENCE = 1.0
+"""Seconds after which an event loop that has not heard counts as deaf."""
+_HELD = b"\na function holds the event loop and does not let go; Ctrl-C leaves at once\n"
 
 
 class Stoppable(Protocol):
@@ -31,7 +35,8 @@ class Interrupts:
         self._say = say
         self._restore = restore
         self._count = 0
-        self._asked = self._heard = False
+        self._asked = self._heard = 0
+        self._is_deaf = False
         self._stderr = sys.stderr.fileno()
 
     def __enter__(self) -> Interrupts:
@@ -43,43 +48,50 @@ class Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._heard = self._asked  # whatever was asked: it is over
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     # Signals come between any two instructions, also while an async function holds the loop and never gives it back.
-    # So nothing is done here but to ask the loop, and to leave when that has been in vain.
+    # So nothing is done here but to ask the loop, to say when it does not hear, and to leave when asked again then.
 
     def _pressed(self, number: int, frame: FrameType | None) -> None:
         self._count += 1
-        if self._count > 2:
+        if self._count > 2 or self._is_deaf:
             self._leave()
-        if self._asked and not self._heard:
-            # No screen is drawn any more: past it, then.
-            with suppress(OSError):
-                os.write(
-                    self._stderr,
-                    b"\na function holds the event loop and does not let go; Ctrl-C again leaves at once\n",
-                )
         self._ask(self._drain if self._count == 1 else self._abort)
 
     def _told(self, number: int, frame: FrameType | None) -> None:
         """TERM and HUP come from a machine that will not wait long."""
-        if self._asked and not self._heard:
+        if self._is_deaf:
             self._leave()
         self._count = 2
         self._ask(self._abort)
 
     def _ask(self, request: Callable[[], None]) -> None:
-        self._asked, self._heard = True, False
-        self._loop.call_soon_threadsafe(request)
+        self._asked += 1
+        self._loop.call_soon_threadsafe(self._hear, self._asked, request)
+        timer = threading.Timer(_PATIENCE, self._doubt, (self._asked,))
+        timer.daemon = True
+        timer.start()
+
+    def _doubt(self, asked: int) -> None:
+        """Look whether the loop has heard; on a thread of its own, past the screen, which nobody draws any more."""
+        if self._heard < asked:
+            self._is_deaf = True
+            with suppress(OSError):
+                os.write(self._stderr, _HELD)
+
+    def _hear(self, asked: int, request: Callable[[], None]) -> None:
+        self._heard = asked
+        self._is_deaf = False
+        request()
 
     def _drain(self) -> None:
-        self._heard = True
         self._say("finishing what runs; Ctrl-C again stops it now", time.time())
         self._session.drain()
 
     def _abort(self) -> None:
-        self._heard = True
         self._say("stopping now; Ctrl-C again leaves at once", time.time())
         self._session.abort()
 
