@@ -98,3 +98,11 @@ def test_any_excerpt_stays_on_its_line_and_in_its_width(line: str, column: int, 
     assert caret.endswith("^")
     assert printable(excerpt) == excerpt
     text.encode()
+
+
+def test_a_file_that_is_wrong_throughout_does_not_flood_the_screen() -> None:
+    text = render_text([Diagnostic("broken", f"number {number}") for number in range(1234)])
+    assert "number 99" in text
+    assert "number 100\n" not in text
+    assert "… and 1,134 more like these" in text
+    assert text.endswith("1,234 errors\n") or text.endswith("1234 errors\n")

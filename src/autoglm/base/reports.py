@@ -19,12 +19,21 @@ _RESET = "\x1b[0m"
 _STYLES = {"bold": "\x1b[1m", "error": "\x1b[1;31m", "warning": "\x1b[1;33m", "hint": "\x1b[36m", "gutter": "\x1b[2m"}
 
 
+MOST_SHOWN = 100
+"""Diagnostics that are printed for people."""
+
+
 def render_text(diagnostics: Iterable[Diagnostic], *, color: bool = False) -> str:
-    """Return the diagnostics one below the other, and a line that counts them; nothing for none."""
+    """Return the diagnostics one below the other, and a line that counts them; nothing for none.
+
+    A file that is wrong throughout shows its first :data:`MOST_SHOWN`; the other forms hold all of them.
+    """
     found = list(diagnostics)
     if not found:
         return ""
-    blocks = [_block(diagnostic, color) for diagnostic in found]
+    blocks = [_block(diagnostic, color) for diagnostic in found[:MOST_SHOWN]]
+    if len(found) > MOST_SHOWN:
+        blocks.append(f"… and {len(found) - MOST_SHOWN:,} more like these; `--format json` gives all")
     return "\n\n".join([*blocks, summary(found)]) + "\n"
 
 

@@ -297,11 +297,11 @@ class _DocumentSource:
 
     def _document(self) -> Any:
         try:
-            size = self.path.stat().st_size
-            raw = self.path.read_bytes() if size <= MAX_DOCUMENT else b""
+            with self.path.open("rb") as file:
+                raw = file.read(MAX_DOCUMENT + 1)
         except OSError as error:
             raise _unreadable(self.name, error) from None
-        if size > MAX_DOCUMENT:
+        if len(raw) > MAX_DOCUMENT:
             what = f"{self.name} is larger than {MAX_DOCUMENT // 1024 // 1024} MB and would be read as a whole"
             raise _error("source-too-large", what, "write one JSON value a line into a .jsonl file: it is streamed")
         raw = raw.removeprefix(_BOM)
