@@ -294,6 +294,8 @@ class Dispatcher:
             return
         if last:
             self._sources.pop(command.task).close()
+        if self.tools.redactor.active:  # rows are journaled like results, and so are held to the same
+            items = self.tools.redactor.scrub_value(items)
         self._post(m.ItemsArrived(command.task, command.first, items, last))
 
 
