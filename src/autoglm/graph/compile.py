@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autoglm.base.errors import EngineError
+from autoglm.base.order import ranks, topological
 from autoglm.graph.model import Edge, Graph, LoopPlan, Node, NodeKind, Pool, Rule, ScopePlan
-from autoglm.graph.order import ranks, topological
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.document import gc_paused
 from autoglm.spec.expressions import Template, compile_condition, compile_expression, compile_template

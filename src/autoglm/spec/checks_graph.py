@@ -77,7 +77,7 @@ def _check_targets(info: TaskInfo, catalog: Catalog, report: Report) -> None:
 def _check_cycles(scope: ScopeInfo, report: Report) -> set[int]:
     """Report one cycle for each knot of tasks; return the tasks that have no place in an order."""
     upstreams = [[up for up in info.upstreams if up != info.index] for info in scope.tasks]
-    left = set(range(len(upstreams))) - set(_ordered(upstreams))
+    left = set(range(len(upstreams))) - set(topological(upstreams))
     unseen = set(left)
     for start in sorted(left):
         if start not in unseen:
@@ -92,22 +92,6 @@ def _check_cycles(scope: ScopeInfo, report: Report) -> set[int]:
         word = scope.tasks[last].task.name
         report.task(first.task, edge.path, "cycle", f"the tasks wait for each other: {names}", hint=how, word=word)
     return left
-
-
-def _ordered(upstreams: Sequence[Sequence[int]]) -> list[int]:
-    """Return the tasks in an order of execution (Kahn's algorithm), leaving out those that wait for a cycle."""
-    unmet = [len(ups) for ups in upstreams]
-    successors: list[list[int]] = [[] for _ in upstreams]
-    for index, ups in enumerate(upstreams):
-        for up in ups:
-            successors[up].append(index)
-    order = [index for index, count in enumerate(unmet) if count == 0]
-    for index in order:  # grows while we walk it
-        for successor in successors[index]:
-            unmet[successor] -= 1
-            if unmet[successor] == 0:
-                order.append(successor)
-    return order
 
 
 def _find_cycle(start: int, upstreams: Sequence[Sequence[int]], left: set[int], unseen: set[int]) -> list[int] | None:
@@ -183,7 +167,7 @@ def _check_reachable(scope: ScopeInfo, never: set[int], report: Report) -> None:
     forks = _forks(scope)
     unreached: dict[int, str] = dict.fromkeys(never, "")
     needs: list[Needs] = [{}] * len(scope.tasks)
-    for index in _ordered(upstreams):
+    for index in topological(upstreams):
         info = scope.tasks[index]
         if index in never:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoglm.graph.order import levels, ranks, topological
+from autoglm.base.order import levels, ranks, topological
 
 
 @st.composite

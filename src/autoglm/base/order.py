@@ -1,4 +1,4 @@
-"""Order in a scope: levels, cycles, and the length of the longest path to an end."""
+"""Order in a graph of numbered nodes: what comes before what, levels, and the longest path to an end."""
 
 from __future__ import annotations
 
