@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from autoglm.base.order import topological
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.expressions import ExpressionError
 from autoglm.spec.faults import suggest
