@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoglm.app.session import Session
-from autoglm.base.errors import StoreError
 from autoglm.engine.messages import AttemptSucceeded, Event
 from autoglm.stores.protocol import LogLine
 
@@ -34,19 +33,14 @@ async def main(folder: Path, run_id: str) -> int:
     flow = folder / "flow.yaml"
     with Session.open(flow) as session:
         acks = Acks(folder / "acks")
-        try:
-            row = session.store.get_run(run_id)
-            if row.status == "succeeded":
-                return 0  # it was killed after its last commit
-        except StoreError:
-            report = await session.run(session.load(flow), {}, run_id=run_id, observers=[acks])
+        runs = [session.store.get_run(found) for found in session.store.find_runs(run_id, limit=1000)]
+        begun = [row for row in runs if row.last_seq]
+        if not begun:  # those that were killed before their first record never began
+            report = await session.run(session.load(flow), {}, run_id=f"{run_id}-{len(runs)}", observers=[acks])
+        elif begun[0].status == "succeeded":
+            return 0  # it was killed after its last commit
         else:
-            try:
-                report = await session.resume(run_id, observers=[acks])
-            except StoreError as error:
-                if error.code != "run-not-started":
-                    raise
-                report = await session.run(session.load(flow), {}, run_id=f"{run_id}-again", observers=[acks])
+            report = await session.resume(begun[0].run_id, observers=[acks])
         return 0 if report.succeeded else 1
 
 
