@@ -11,16 +11,6 @@ from autoglm.base.errors import UsageError
 from autoglm.base.redaction import Secret
 from autoglm.spec.model import InputSpec, Workflow
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list, tuple),
-    "object": (dict,),
-    "null": (type(None),),
-}
-
 
 def check_inputs(workflow: Workflow, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Secret]]:
     """Return (inputs for the journal, secret inputs), defaults filled in.
@@ -79,7 +69,7 @@ def _problem(name: str, spec: InputSpec, value: Any) -> str | None:
         return not_json
     shown = "the secret value" if spec.secret else jsonvalue.encode(value).decode()[:80]
     kinds = (spec.type,) if isinstance(spec.type, str) else spec.type
-    if "any" not in kinds and not any(_is_a(value, kind) for kind in kinds):
+    if "any" not in kinds and not any(jsonvalue.is_of_type(value, kind) for kind in kinds):
         return f"`{name}` must be {' or '.join(kinds)}, and {shown} is {_kind(value)}"
     if spec.enum is not None and value not in spec.enum:
         choices = ", ".join("…" if spec.secret else jsonvalue.encode(choice).decode() for choice in spec.enum)
@@ -91,14 +81,6 @@ def _problem(name: str, spec: InputSpec, value: Any) -> str | None:
         if wrong:
             return f"`{name}` does not fit its schema" + ("" if spec.secret else f": {wrong[0][1]}")
     return None
-
-
-def _is_a(value: Any, kind: str) -> bool:
-    if isinstance(value, bool):
-        return kind == "boolean"
-    if kind == "integer" and isinstance(value, float):
-        return value.is_integer()
-    return isinstance(value, _TYPES.get(kind, ()))
 
 
 def _kind(value: Any) -> str:

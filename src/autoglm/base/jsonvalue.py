@@ -20,6 +20,16 @@ _INT_MAX: Final = 2**64 - 1
 _LONG_DIGITS: Final = re.compile(rb"\d{19}")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
+_SCHEMA_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list, tuple),
+    "object": (dict,),
+    "null": (type(None),),
+}
+
 _encoder = msgspec.json.Encoder()
 _sorted_encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder()
@@ -78,6 +88,15 @@ def plain(value: Any) -> Any:
     if kind in _LEAVES or (kind in _CONTAINERS and not _holds_tuple(value) and _is_plain(value, MAX_DEPTH)):
         return value
     return _normalise(value, "$", MAX_DEPTH)
+
+
+def is_of_type(value: Any, name: str) -> bool:
+    """Return whether a JSON value is of the JSON Schema type ``name``; ``4.0`` is an integer, true is no number."""
+    if isinstance(value, bool):
+        return name == "boolean"
+    if name == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _SCHEMA_TYPES.get(name, (object,)))
 
 
 def join_path(path: str, key: str | int) -> str:

@@ -1,6 +1,6 @@
 """The state of a run, and :meth:`RunState.apply`: the only thing that changes it.
 
-Rules (everything that affects a run's state lives in this file):
+Rules (everything that affects a run's state lives in this file, one short method an event, which is why it is long):
 
 1. ``apply(event, at)`` never decides. It notes a fact, and what follows from it by counting alone: unmet upstreams,
    what is left in a scope, which items of a loop are open.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from autoglm.base.diagnostics import did_you_mean
-from autoglm.base.jsonvalue import NotJson, canonical
+from autoglm.base.jsonvalue import NotJson, canonical, is_of_type
 from autoglm.spec.catalog import Catalog, FunctionInfo, OptionInfo, TaskTypeInfo
 from autoglm.spec.faults import kind_of, suggest
 from autoglm.spec.model import Path, Task, Workflow
@@ -24,15 +24,6 @@ _EASY_KEYWORDS: Final = frozenset(
     {"type", "description", "title", "default", "examples", "enum", "$comment", "minLength", "minItems", "minimum"}
 )
 """What is checked without the library for the rest: importing that costs more than checking a small file."""
-_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list, tuple),
-    "object": (dict,),
-    "null": (type(None),),
-}
 
 
 def check_types(workflow: Workflow, scopes: Iterable[ScopeInfo], catalog: Catalog, report: Report) -> None:
@@ -261,7 +252,7 @@ def _type_fault(schema: Mapping[str, Any], value: Any) -> str | None:
     types = schema.get("type")
     if types is not None:
         names = [types] if isinstance(types, str) else list(types)
-        if not any(_is_of(value, name) for name in names):
+        if not any(is_of_type(value, name) for name in names):
             return f"{kind_of(value)} stands where {' or '.join(names)} is expected"
     if isinstance(value, str | list) and len(value) < schema.get(
         "minLength" if isinstance(value, str) else "minItems", 0
@@ -274,14 +265,6 @@ def _type_fault(schema: Mapping[str, Any], value: Any) -> str | None:
         close = did_you_mean(str(value), map(str, allowed))
         return f"{value!r} is none of {', '.join(map(str, allowed))}" + (f"; did you mean `{close}`?" if close else "")
     return None
-
-
-def _is_of(value: Any, name: str) -> bool:
-    if isinstance(value, bool):
-        return name == "boolean"
-    if name == "integer" and isinstance(value, float):
-        return value.is_integer()
-    return isinstance(value, _TYPES.get(name, (object,)))
 
 
 def _expected(schema: Mapping[str, Any]) -> str | None:

@@ -6,6 +6,8 @@
         def make_store(self, folder):
             return SqliteStore(folder / "runs.db")
 
+One class, and so one long file: what makes a store a store is read, and inherited, in one piece.
+
 What only a store on disk can be asked (reopening, damage, backups) is skipped unless ``durable``.
 """
 
