@@ -13,6 +13,7 @@ import msgspec
 
 from autoglm.base import jsonvalue
 from autoglm.base.errors import TaskError
+from autoglm.base.schemas import Schema
 from autoglm.llm.errors import bad_response, refusal, withheld
 from autoglm.llm.models import Endpoint
 
@@ -28,6 +29,8 @@ class ChatRequest:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """``temperature``, ``max_tokens``, ``stop`` … and whatever else the server takes; over the model's own ones."""
     response_format: Mapping[str, Any] | None = None
+    schema: Schema | None = None
+    """What the answer must fit; not sent (``response_format`` and the messages say it), but a rehearsal keeps to it."""
 
 
 class Usage(msgspec.Struct, frozen=True):

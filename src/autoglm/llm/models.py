@@ -98,6 +98,11 @@ def resolve_model(
     )
 
 
+def stand_in(name: str) -> Endpoint:
+    """Return the endpoint of a model that is rehearsed and never called."""
+    return Endpoint(name, name, "offline:", COMPATIBLE)
+
+
 def known_model(
     name: str, file_models: Mapping[str, ModelSpec], project_models: Mapping[str, ModelSpec] | None = None
 ) -> bool:

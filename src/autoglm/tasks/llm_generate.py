@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -13,15 +12,14 @@ from autoglm.base import jsonvalue
 from autoglm.base.diagnostics import Diagnostic
 from autoglm.base.errors import TaskError
 from autoglm.executors.protocol import Coroutine
-from autoglm.llm.models import DEFAULT_MODEL, known_model, resolve_model, suggest_model
+from autoglm.llm.models import known_model, suggest_model
 from autoglm.spec.catalog import Catalog, OptionInfo, TaskTypeInfo
 from autoglm.spec.model import Task
+from autoglm.tasks.caller import Caller, open_caller
 from autoglm.tasks.protocol import Attempt
 
 if TYPE_CHECKING:
     from autoglm.llm.chat import Completion
-    from autoglm.llm.models import Endpoint
-    from autoglm.llm.wire import Wire
 
 Problem = Diagnostic | tuple[tuple[str | int, ...], Diagnostic]
 
@@ -88,7 +86,7 @@ class LlmGenerateTask:
     )
 
     def __init__(self) -> None:
-        self._wire: Wire | None = None
+        self._caller: Caller | None = None
 
     def check(self, task: Task, catalog: Catalog) -> Iterable[Problem]:
         """Yield what is wrong with the options, as far as they are no templates."""
@@ -121,41 +119,33 @@ class LlmGenerateTask:
 
     async def close(self) -> None:
         """Close the connections to models. Idempotent."""
-        if self._wire is not None:
-            await self._wire.close()
+        if self._caller is not None:
+            caller, self._caller = self._caller, None
+            await caller.close()
 
     async def _generate(self, attempt: Attempt) -> Any:
         options = _read_options(attempt.options)
         messages = _messages(options)
-        name = options.model or _default_model(attempt)
+        if self._caller is None:
+            self._caller = open_caller()
         try:
-            if attempt.offline:
-                return _rehearse(attempt, name, messages, options)
-            environment = os.environ if attempt.environment is None else attempt.environment
-            endpoint = resolve_model(name, attempt.models, attempt.project_models, environment)
-            return await self._ask(attempt, endpoint, messages, options)
+            return await self._ask(self._caller, attempt, messages, options)
         except TaskError as error:
             if attempt.usage:  # what a failed attempt used is paid for all the same
                 error.details = {**(error.details or {}), "usage": dict(attempt.usage)}
             raise
 
-    async def _ask(
-        self, attempt: Attempt, endpoint: Endpoint, messages: list[dict[str, Any]], options: _Options
-    ) -> Any:
+    async def _ask(self, caller: Caller, attempt: Attempt, messages: list[dict[str, Any]], options: _Options) -> Any:
         from autoglm.llm.chat import ChatRequest
         from autoglm.llm.structured import plan
-        from autoglm.llm.wire import Wire
 
-        if self._wire is None:
-            self._wire = Wire()
-        request = ChatRequest(messages, options.call_parameters())
+        endpoint = caller.endpoint(attempt, options.model)
+        request = ChatRequest(messages, options.call_parameters(), schema=attempt.output_schema)
         wish = None
         if attempt.output_schema is not None:
             wish = plan(attempt.output_schema, endpoint.profile)
             request = replace(request, messages=wish.messages(messages), response_format=wish.response_format)
-        attempt.usage.update(calls=1, model=endpoint.model)
-        completion = await self._wire.chat(endpoint, request, lambda line: attempt.log("log", line))
-        _note_usage(attempt, completion)
+        completion = await caller.chat(attempt, endpoint, request)
         if wish is not None:
             return wish.read(completion.text, completion.finish_reason)
         return _answer_text(attempt, completion)
@@ -208,34 +198,6 @@ def _as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return "" if value is None else jsonvalue.encode(value).decode()
-
-
-def _default_model(attempt: Attempt) -> str:
-    """Return the model of a task that names none: the file's only one, else the built-in one."""
-    return next(iter(attempt.models)) if len(attempt.models) == 1 else DEFAULT_MODEL
-
-
-def _rehearse(attempt: Attempt, name: str, messages: list[dict[str, Any]], options: _Options) -> Any:
-    from autoglm.llm.offline import MARK, rehearse
-
-    if not known_model(name, attempt.models, attempt.project_models):
-        hint = suggest_model(name, attempt.models, attempt.project_models)
-        raise TaskError(f"the model `{name}` does not exist", code="unknown-model", retryable=False, hint=hint)
-    completion = rehearse(name, messages, attempt.output_schema, seed=options.seed)
-    attempt.usage.update(offline=True, calls=0, model=name)
-    attempt.log("log", f"{MARK} {name} was not called; this answer is made up from the prompt")
-    return completion.text if attempt.output_schema is None else jsonvalue.decode(completion.text)
-
-
-def _note_usage(attempt: Attempt, completion: Completion) -> None:
-    used = completion.usage
-    attempt.usage.update(input_tokens=used.input_tokens, output_tokens=used.output_tokens)
-    if used.reasoning_tokens:
-        attempt.usage["reasoning_tokens"] = used.reasoning_tokens
-    if used.cached_tokens:
-        attempt.usage["cached_tokens"] = used.cached_tokens
-    if not used.reported:
-        attempt.log("log", "the server did not say how many tokens the call used")
 
 
 def _answer_text(attempt: Attempt, completion: Completion) -> str:

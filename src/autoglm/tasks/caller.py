@@ -1,0 +1,114 @@
+"""The one way from a task type to a model.
+
+1. Every task type that asks a model does so through a :class:`Caller`: :meth:`Caller.endpoint` says where a model is,
+   :meth:`Caller.chat` asks it once. What holds for all model calls (limits, budgets, caches, rehearsals) stands here.
+2. A call is made once. What fails is raised as a TaskError, and the engine decides whether the attempt is repeated.
+3. What a call used is added to ``attempt.usage`` before its answer is looked at.
+4. All callers of a process share one client, and so its connections: :func:`open_caller`, :meth:`Caller.close`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from autoglm.base.errors import TaskError
+from autoglm.llm.models import DEFAULT_MODEL, Endpoint, known_model, resolve_model, stand_in, suggest_model
+from autoglm.tasks.protocol import Attempt
+
+if TYPE_CHECKING:
+    from autoglm.llm.chat import ChatRequest, Completion, Usage
+    from autoglm.llm.wire import Wire
+
+
+class Caller:
+    """Asks models for attempts. One instance serves a whole process."""
+
+    def __init__(self) -> None:
+        self._wire: Wire | None = None
+        self._users = 0
+
+    @property
+    def wire(self) -> Wire:
+        """The client, made when first needed."""
+        if self._wire is None:
+            from autoglm.llm.wire import Wire
+
+            self._wire = Wire()
+        return self._wire
+
+    def endpoint(self, attempt: Attempt, name: str | None) -> Endpoint:
+        """Return where the model ``name`` is; None stands for the file's only model, else the built-in one.
+
+        Raises TaskError ``unknown-model`` and what else :func:`~autoglm.llm.models.resolve_model` raises. In a
+        rehearsal no key is needed.
+        """
+        name = name or _default_model(attempt)
+        if attempt.offline:
+            if not known_model(name, attempt.models, attempt.project_models):
+                hint = suggest_model(name, attempt.models, attempt.project_models)
+                raise TaskError(f"the model `{name}` does not exist", code="unknown-model", retryable=False, hint=hint)
+            return stand_in(name)
+        environment = os.environ if attempt.environment is None else attempt.environment
+        return resolve_model(name, attempt.models, attempt.project_models, environment)
+
+    async def chat(self, attempt: Attempt, endpoint: Endpoint, request: ChatRequest) -> Completion:
+        """Ask once and return the answer; what it used is in ``attempt.usage`` then. Raises TaskError."""
+        if attempt.offline:
+            return _rehearse(attempt, endpoint, request)
+        _count(attempt, "calls", 1)
+        attempt.usage["model"] = endpoint.model
+        completion = await self.wire.chat(endpoint, request, _noting(attempt))
+        _note_usage(attempt, completion.usage)
+        return completion
+
+    async def close(self) -> None:
+        """Give the caller back; the last one who does closes the connections of every loop."""
+        self._users -= 1
+        if self._users <= 0 and self._wire is not None:
+            wire, self._wire, self._users = self._wire, None, 0
+            await wire.close()
+
+
+_shared = Caller()
+
+
+def open_caller() -> Caller:
+    """Return the process's caller. Whoever opens it closes it."""
+    _shared._users += 1
+    return _shared
+
+
+def _default_model(attempt: Attempt) -> str:
+    """Return the model of a task that names none: the file's only one, else the built-in one."""
+    return next(iter(attempt.models)) if len(attempt.models) == 1 else DEFAULT_MODEL
+
+
+def _noting(attempt: Attempt) -> Callable[[str], None]:
+    return lambda line: attempt.log("log", line)
+
+
+def _rehearse(attempt: Attempt, endpoint: Endpoint, request: ChatRequest) -> Completion:
+    from autoglm.llm.offline import MARK, rehearse
+
+    seed = request.parameters.get("seed")
+    completion = rehearse(endpoint.name, request.messages, request.schema, seed=seed)
+    attempt.usage.update(offline=True, calls=0, model=endpoint.name)
+    attempt.log("log", f"{MARK} {endpoint.name} was not called; this answer is made up from the prompt")
+    return completion
+
+
+def _note_usage(attempt: Attempt, used: Usage) -> None:
+    _count(attempt, "input_tokens", used.input_tokens)
+    _count(attempt, "output_tokens", used.output_tokens)
+    if used.reasoning_tokens:
+        _count(attempt, "reasoning_tokens", used.reasoning_tokens)
+    if used.cached_tokens:
+        _count(attempt, "cached_tokens", used.cached_tokens)
+    if not used.reported:
+        attempt.log("log", "the server did not say how many tokens the call used")
+
+
+def _count(attempt: Attempt, name: str, amount: int) -> None:
+    attempt.usage[name] = attempt.usage.get(name, 0) + amount
