@@ -1,0 +1,166 @@
+"""A project in which things go wrong, and what its user then reads.
+
+A test brings the mistake about and names the codes that must show::
+
+    def test_a_run_that_is_not_there(scene: Scene) -> None:
+        scene.autoglm("show", "r")
+        scene.shows("run-not-found")
+
+What was said is the section of that test in ``tests/golden/errors/AREA.txt``, where the test stands in
+``tests/errors/test_AREA.py``. ``AUTOGLM_UPDATE_GOLDEN=1`` writes it; read the diff.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from autoglm.base.errors import AutoglmError, TaskError
+from autoglm.cli.entry import enter
+from autoglm.cli.output import show_error
+from tests.golden import GOLDEN, check_golden, is_updating
+
+T = TypeVar("T")
+
+SHOWN = re.compile(r"(?:error|warning)\[([a-z0-9-]+)\]|^✗ .+?  ([a-z0-9-]+): ", re.MULTILINE)
+"""A code as a user meets it: in a diagnostic, or after the name of a task that failed."""
+
+_HEAD = "━━ "
+_CHANGING = (
+    (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
+    (re.compile(r"\b(process|pid) \d+"), r"\1 PID"),
+    (re.compile(r"crash-\d+-\d+-\d+"), "crash-DATE-TIME-PID"),
+    (re.compile(r"0x[0-9a-f]{6,}"), "0xADDRESS"),
+)
+"""What is another at each run, and what stands for it."""
+
+
+def codes_in(text: str) -> set[str]:
+    """Return the codes that a user sees in ``text``."""
+    return {first or second for first, second in SHOWN.findall(text)}
+
+
+def read_sections(area: str) -> dict[str, str]:
+    """Return the sections of ``tests/golden/errors/AREA.txt`` by name; none while there is no such file."""
+    path = GOLDEN / "errors" / f"{area}.txt"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    pairs = (part.partition("\n") for part in re.split(f"^{_HEAD}", text, flags=re.MULTILINE)[1:])
+    return {name: body.strip("\n") for name, _, body in pairs}
+
+
+def _written(sections: dict[str, str]) -> str:
+    return "\n\n".join(f"{_HEAD}{name}\n{body}" for name, body in sorted(sections.items())) + "\n"
+
+
+class Scene:
+    """A project's folder, and a transcript of what was said about it."""
+
+    def __init__(
+        self, root: Path, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str], area: str, test: str
+    ) -> None:
+        self.root = root
+        self.area = area
+        self._name = test.removeprefix("test_").replace("_", " ")
+        self.patch = patch
+        self._capture = capture
+        self._said: list[str] = []
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the project; what begins with ``#!`` may be executed."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
+        if text.lstrip("\n").startswith("#!"):
+            path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return path
+
+    def autoglm(self, *arguments: str, quietly: bool = False) -> int:
+        """Run the command here, note what it says, and return its exit code; ``quietly`` notes nothing."""
+        self._capture.readouterr()
+        code = enter(arguments)
+        told = self._capture.readouterr()
+        if not quietly:
+            self._note(" ".join(["$ autoglm", *arguments]), told.out + told.err)
+        return code
+
+    def autoglm_apart(self, *arguments: str, before: str = "", **how: Any) -> int:
+        """Do the same in a process of its own, after the shell's words ``before``."""
+        command = [sys.executable, "-m", "autoglm", *arguments]
+        if before:
+            command = ["bash", "-c", f'{before}\nexec "$@"', "bash", *command]
+        given: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 60, **how}
+        done = subprocess.run(command, cwd=self.root, encoding="utf-8", check=False, **given)
+        lines = " ".join(["$ autoglm", *arguments])
+        self._note(f"$ {before}\n{lines}" if before else lines, (done.stdout or "") + done.stderr)
+        return done.returncode
+
+    def run(self, flow: str, *arguments: str) -> int:
+        """Run a workflow given as text; it and the run are called ``flow.yaml`` and ``r``."""
+        self.write("flow.yaml", flow)
+        return self.autoglm("run", "flow.yaml", "-q", "--run-id", "r", *arguments)
+
+    def run_task(self, fields: str, *arguments: str, **more: Any) -> int:
+        """Run a workflow of one task, ``a``, with these fields in YAML; ``more`` are fields of the workflow."""
+        rest = "".join(f"{name}: {json.dumps(value)}\n" for name, value in more.items())
+        return self.run(rest + "tasks:\n- name: a\n" + textwrap.indent(textwrap.dedent(fields), "  "), *arguments)
+
+    @contextmanager
+    def refuses(self, what: str) -> Iterator[None]:
+        """Note the error of ours that the block raises, printed as the command would; ``what`` tells what is done."""
+        with pytest.raises(AutoglmError) as caught:
+            yield
+        self.shows_error(what, caught.value)
+
+    def shows_error(self, what: str, error: AutoglmError) -> None:
+        """Note an error that was raised for real, printed as the command would."""
+        self._capture.readouterr()
+        show_error(error)
+        self._note(f"> {what}", self._capture.readouterr().err)
+        if isinstance(error, TaskError):
+            assert "\n" not in error.message
+
+    @contextmanager
+    def serving(self, server: AbstractAsyncContextManager[T]) -> Iterator[T]:
+        """Let a server of this test's run, on a thread of its own."""
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        try:
+            yield asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(30)
+            asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(30)
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    def shows(self, *codes: str) -> None:
+        """Assert that what was said shows these codes, and is what the golden file holds."""
+        text = "\n\n".join(self._said)
+        missing = set(codes) - codes_in(text)
+        assert not missing, f"{sorted(missing)} not shown in:\n{text}"
+        assert "Traceback (most recent call last)" not in text
+        sections = read_sections(self.area)
+        if is_updating():
+            sections[self._name] = text
+            check_golden(f"errors/{self.area}.txt", _written(sections))
+        hint = "AUTOGLM_UPDATE_GOLDEN=1 writes it; read it, and mend what reads poorly"
+        assert self._name in sections, f"there is no section {self._name!r}; {hint}"
+        assert text == sections[self._name], hint
+
+    def _note(self, head: str, said: str) -> None:
+        lines = "\n".join(line.rstrip() for line in f"{head}\n{said}".replace(str(self.root), "PROJECT").splitlines())
+        for pattern, stand_in in _CHANGING:
+            lines = pattern.sub(stand_in, lines)
+        self._said.append(lines.strip("\n"))
