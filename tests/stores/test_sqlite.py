@@ -6,9 +6,10 @@ from pathlib import Path
 
 import apsw
 
-from autoglm.stores.protocol import Store
+from autoglm.stores.protocol import EntryWrite, Store
 from autoglm.stores.sqlite import SqliteStore
 from autoglm.testing import StoreTests
+from autoglm.testing.stores import NOW, RUN, row
 
 
 def change(path: Path, statement: str, *values: object) -> None:
@@ -49,3 +50,17 @@ class TestSqlite(StoreTests):
 
 class TestSqliteProcess(TestSqlite):
     durability = "process"
+
+
+def test_store_of_the_first_version_gets_what_runs_share(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    store = SqliteStore(path)
+    store.create_run(row())
+    store.close()
+    old = apsw.Connection(str(path))
+    old.execute("DROP TABLE entries; PRAGMA user_version = 1")
+    old.close()
+    store = SqliteStore(path)
+    assert store.get_run(RUN).workflow == "flow"
+    assert store.put_entries([EntryWrite(key="a", data=b"1")], NOW) == [True]
+    store.close()

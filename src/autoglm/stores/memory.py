@@ -13,7 +13,7 @@ import msgspec
 from autoglm.base.errors import LeaseLost, StoreError
 from autoglm.engine.states import RUN_FINAL
 from autoglm.stores import rules
-from autoglm.stores.protocol import Append, Lease, LogLine, RunRow, Signal, Stored, TaskRow
+from autoglm.stores.protocol import Append, Entry, EntryWrite, Lease, LogLine, RunRow, Signal, Stored, TaskRow
 
 
 @dataclass(slots=True)
@@ -61,6 +61,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._runs: dict[str, _Run] = {}
         self._blobs: dict[str, bytes] = {}
+        self._entries: dict[str, Entry] = {}
         self._closed = False
 
     def _run(self, run_id: str) -> _Run:
@@ -248,6 +249,36 @@ class MemoryStore:
                     page.append((position + 1, line))
         return page
 
+    def get_entry(self, key: str, now: float) -> Entry | None:
+        """Return what runs share under ``key``, None when nothing is there or it has expired."""
+        with self._lock:
+            if self._closed:
+                raise rules.closed()
+            entry = self._entries.get(key)
+            return None if entry is None or rules.has_expired(entry.expires_at, now) else entry
+
+    def put_entries(self, writes: Sequence[EntryWrite], now: float) -> list[bool]:
+        """Write entries, each guarded by its version; per entry whether it was written."""
+        with self._lock:
+            if self._closed:
+                raise rules.closed()
+            for key in [key for key, entry in self._entries.items() if rules.has_expired(entry.expires_at, now)]:
+                del self._entries[key]
+            return [self._put(write) for write in writes]
+
+    def _put(self, write: EntryWrite) -> bool:
+        found = self._entries.get(write.key)
+        version = 0 if found is None else found.version
+        if write.version is not None and write.version != version:
+            return False
+        if write.data is None:
+            self._entries.pop(write.key, None)
+        else:
+            self._entries[write.key] = Entry(
+                key=write.key, data=write.data, version=version + 1, expires_at=write.expires_at
+            )
+        return True
+
     def prune(self, before: float, *, workflow: str | None = None, dry_run: bool = False) -> list[str]:
         """Delete ended runs that were created before ``before`` with all that is theirs; return their ids."""
         with self._lock:
@@ -279,3 +310,4 @@ class MemoryStore:
             self._closed = True
             self._runs.clear()
             self._blobs.clear()
+            self._entries.clear()

@@ -129,6 +129,26 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     at: float = 0.0
 
 
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """Something small that runs share: what is left of a limit, a cached answer. ``version`` counts from 1."""
+
+    key: str
+    data: bytes
+    version: int
+    expires_at: float | None = None
+
+
+class EntryWrite(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry to be written, or with ``data=None`` to be forgotten."""
+
+    key: str
+    data: bytes | None
+    version: int | None = None
+    """The version that it must have now, 0 for none; None writes whatever there is."""
+    expires_at: float | None = None
+    """From then on it is as if it were not there; None keeps it."""
+
+
 class LeaseHeld(StoreError):
     """Somebody else drives the run."""
 
@@ -213,6 +233,15 @@ class Store(Protocol):
         self, run_id: str, *, task: str | None = None, after: int = 0, limit: int = 1000
     ) -> list[tuple[int, LogLine]]:
         """Return log lines, oldest first, each with its number; ``task`` also matches what lies below it."""
+
+    def get_entry(self, key: str, now: float) -> Entry | None:
+        """Return what runs share under ``key``, None when nothing is there or it has expired."""
+
+    def put_entries(self, writes: Sequence[EntryWrite], now: float) -> list[bool]:
+        """Write entries in one transaction, each guarded by its version; per entry whether it was written.
+
+        What expired before ``now`` is forgotten for good, a bounded part at a time.
+        """
 
     def prune(self, before: float, *, workflow: str | None = None, dry_run: bool = False) -> list[str]:
         """Delete ended runs that were created before ``before`` with all that is theirs; return their ids."""

@@ -27,6 +27,11 @@ def lease_lost(run_id: str) -> LeaseLost:
     )
 
 
+def has_expired(expires_at: float | None, now: float) -> bool:
+    """Return whether an entry is to be taken as gone."""
+    return expires_at is not None and expires_at <= now
+
+
 def grant(
     run_id: str,
     held: tuple[int, str | None, float | None],

@@ -19,7 +19,7 @@ from autoglm.base.errors import StoreError
 from autoglm.engine.states import RUN_FINAL
 from autoglm.stores import rules
 from autoglm.stores.database import Database, make_place, queries, translated
-from autoglm.stores.protocol import Append, Lease, LogLine, RunRow, Signal, Stored, TaskRow
+from autoglm.stores.protocol import Append, Entry, EntryWrite, Lease, LogLine, RunRow, Signal, Stored, TaskRow
 from autoglm.stores.watermark import Watermark
 
 if TYPE_CHECKING:
@@ -340,6 +340,35 @@ class SqliteStore:
         with self._db.reading() as db:
             rows = db.execute(queries()["list-logs"], (low, high, task, max(limit, 0)))
             return [(row[0], LogLine(*row[1:])) for row in rows]
+
+    # ------------------------------------------------------------------------------------------ what runs share
+
+    def get_entry(self, key: str, now: float) -> Entry | None:
+        """Return what runs share under ``key``, None when nothing is there or it has expired."""
+        with self._db.reading() as db:
+            row: Any = db.execute(queries()["get-entry"], (key, now)).fetchone()
+        if row is None:
+            return None
+        version, expires_at, size, kept = row
+        data = _unpack(size, kept)
+        if data is None:
+            raise rules.damaged(f"the entry {key} is not as it was written")
+        return Entry(key=key, data=data, version=version, expires_at=expires_at)
+
+    def put_entries(self, writes: Sequence[EntryWrite], now: float) -> list[bool]:
+        """Write entries in one transaction, each guarded by its version; per entry whether it was written."""
+        done = []
+        with self._db.writing() as db:
+            db.execute(queries()["forget-expired"], (now, PRUNE_ROWS))
+            for write in writes:
+                if write.data is None:
+                    db.execute(queries()["forget-entry"], (write.key, write.version))
+                    done.append(db.changes() > 0 or not write.version)
+                    continue
+                size, kept = _pack(write.data)
+                db.execute(queries()["put-entry"], (write.key, write.version, write.expires_at, size, kept))
+                done.append(db.changes() > 0)
+        return done
 
     # ------------------------------------------------------------------------------------------------ housekeeping
 

@@ -85,6 +85,18 @@ CREATE INDEX run_blobs_blob ON run_blobs (blob_id);
 -- Runs that are gone for every reader, but whose rows are still being deleted.
 CREATE TABLE doomed (run_no INTEGER PRIMARY KEY, run_id TEXT NOT NULL);
 
+-- name: schema-2
+-- What version 2 added, to a new file and to one of version 1: what runs share (limits, budgets, cached answers).
+CREATE TABLE entries (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL UNIQUE,
+  version INTEGER NOT NULL,
+  expires_at REAL,
+  size INTEGER,           -- of the plain data when it is kept compressed
+  data BLOB NOT NULL
+);
+CREATE INDEX entries_expiry ON entries (expires_at) WHERE expires_at IS NOT NULL;
+
 -- name: append-procedure
 -- What one append does, as a trigger of the writing connection: one statement, so that the interpreter lock is given
 -- up and taken back once a commit instead of once a table. When the guard does not hold, nothing at all is changed.
@@ -299,3 +311,23 @@ DELETE FROM run_blobs WHERE run_no = ?1 AND blob_id IN (SELECT blob_id FROM run_
 -- name: forget-doomed
 -- Nothing of it is left.
 DELETE FROM doomed WHERE run_no = ?;
+
+-- name: get-entry
+-- One entry that has not expired: key, now.
+SELECT version, expires_at, size, data FROM entries WHERE key = ?1 AND (expires_at IS NULL OR expires_at > ?2);
+
+-- name: put-entry
+-- Write an entry if it has the version ?2 (0: if there is none; NULL: in any case): key, version, expiry, size, data.
+INSERT INTO entries (key, version, expires_at, size, data)
+SELECT ?1, 1, ?3, ?4, ?5
+WHERE ?2 IS NULL OR ?2 = coalesce((SELECT version FROM entries WHERE key = ?1), 0)
+ON CONFLICT (key) DO UPDATE SET
+  version = version + 1, expires_at = excluded.expires_at, size = excluded.size, data = excluded.data;
+
+-- name: forget-entry
+-- Delete an entry if it has the version ?2, or in any case.
+DELETE FROM entries WHERE key = ?1 AND (?2 IS NULL OR version = ?2);
+
+-- name: forget-expired
+-- A bounded part of what expired before ?1.
+DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE expires_at <= ?1 LIMIT ?2);

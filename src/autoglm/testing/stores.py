@@ -27,6 +27,7 @@ import pytest
 from autoglm.base.errors import LeaseLost, StoreError
 from autoglm.stores.protocol import (
     Append,
+    EntryWrite,
     LeaseHeld,
     LogLine,
     RunRow,
@@ -173,6 +174,77 @@ class StoreTests:
         assert store.find_runs("é") == ["é1"]
         assert store.find_runs("zz") == []
         assert len(store.find_runs("")) == 8
+
+    # -------------------------------------------------------------------------------------------- what runs share
+
+    def test_entry_comes_back_as_it_was_written(self, store: Store) -> None:
+        assert store.get_entry("a", NOW) is None
+        data = TEXT.encode() * 5000
+        assert store.put_entries([EntryWrite(key="a", data=data), EntryWrite(key="b", data=b"")], NOW) == [True, True]
+        found = store.get_entry("a", NOW)
+        assert found is not None
+        assert (found.data, found.version, found.expires_at) == (data, 1, None)
+        assert store.put_entries([EntryWrite(key="a", data=b"new")], NOW) == [True]
+        found = store.get_entry("a", NOW)
+        assert found is not None
+        assert (found.data, found.version) == (b"new", 2)
+
+    def test_entry_is_written_only_over_the_version_that_was_read(self, store: Store) -> None:
+        def put(data: bytes | None, version: int | None) -> bool:
+            return store.put_entries([EntryWrite(key="a", data=data, version=version)], NOW)[0]
+
+        assert not put(b"1", 1)
+        assert put(b"1", 0)
+        assert not put(b"2", 0)
+        assert not put(None, 7)
+        assert put(b"2", 1)
+        assert put(b"3", 2)
+        found = store.get_entry("a", NOW)
+        assert found is not None
+        assert (found.data, found.version) == (b"3", 3)
+        assert put(None, 3)
+        assert store.get_entry("a", NOW) is None
+        assert put(b"again", 0)
+
+    def test_refused_entry_leaves_the_others_of_its_group_untouched(self, store: Store) -> None:
+        writes = [EntryWrite(key="a", data=b"1"), EntryWrite(key="b", data=b"2", version=4)]
+        assert store.put_entries(writes, NOW) == [True, False]
+        assert store.get_entry("a", NOW) is not None
+        assert store.get_entry("b", NOW) is None
+
+    def test_expired_entry_is_not_there(self, store: Store) -> None:
+        store.put_entries([EntryWrite(key="a", data=b"1", expires_at=NOW + 10)], NOW)
+        assert store.get_entry("a", NOW + 9.9) is not None
+        assert store.get_entry("a", NOW + 10) is None
+        assert store.put_entries([EntryWrite(key="a", data=b"2", version=0)], NOW + 10) == [True]
+        assert store.get_entry("a", NOW + 1000) is not None
+
+    def test_entry_is_taken_by_one_of_many_threads(self, store: Store) -> None:
+        def count() -> None:
+            for _ in range(20):
+                while True:
+                    found = store.get_entry("n", NOW)
+                    data = b"%d" % (1 + int(found.data if found else b"0"))
+                    version = found.version if found else 0
+                    if store.put_entries([EntryWrite(key="n", data=data, version=version)], NOW)[0]:
+                        break
+
+        threads = [threading.Thread(target=count) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found = store.get_entry("n", NOW)
+        assert found is not None
+        assert found.data == b"80"
+
+    def test_entries_survive(self, store: Store, tmp_path: Path) -> None:
+        store.put_entries([EntryWrite(key="a", data=b"kept", expires_at=NOW + 5)], NOW)
+        again = self.reopen(store, tmp_path)
+        found = again.get_entry("a", NOW)
+        again.close()
+        assert found is not None
+        assert (found.data, found.version, found.expires_at) == (b"kept", 1, NOW + 5)
 
     # --------------------------------------------------------------------------------------------------- records
 
