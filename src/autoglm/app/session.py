@@ -6,6 +6,7 @@ the Python API are thin faces over it.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from autoglm.app.models import Models
 from autoglm.app.plugins import find_plugin, load_stores
 from autoglm.app.report import RunReport, report
 from autoglm.app.secret_views import Environment, SecretView
+from autoglm.app.telemetry import Telemetry, open_telemetry
 from autoglm.app.tools import Tools
 from autoglm.base.diagnostics import Diagnostic
 from autoglm.base.errors import UsageError
@@ -337,7 +339,8 @@ class Session:
         manner: Manner,
     ) -> RunReport:
         try:
-            runner, tools, services = self._prepare(run, lease, heard, last_seq, redactor, manner)
+            telemetry = open_telemetry(self.project.settings.telemetry, os.environ)
+            runner, tools, services = self._prepare(run, lease, heard, last_seq, redactor, telemetry, manner)
         except BaseException:
             self.store.release(lease)
             raise
@@ -349,11 +352,20 @@ class Session:
             if services is not None:
                 await services.close()
             await tools.close()
+            if telemetry is not None:
+                await asyncio.to_thread(telemetry.close)
             self.store.release(runner.lease)
         return report(run)
 
     def _prepare(
-        self, run: Run, lease: Lease, heard: int, last_seq: int, redactor: Redactor, manner: Manner
+        self,
+        run: Run,
+        lease: Lease,
+        heard: int,
+        last_seq: int,
+        redactor: Redactor,
+        telemetry: Telemetry | None,
+        manner: Manner,
     ) -> tuple[Runner, Tools, RunServices | None]:
         """Put together what drives a run."""
         limit = manner.get("max_parallel") or self.project.settings.max_parallel
@@ -376,7 +388,11 @@ class Session:
             redactor=redactor,
             clock=self._clock,
         )
-        watching = manner.get("observers", ())
+        watching = list(manner.get("observers", ()))
+        if telemetry is not None:
+            telemetry.watcher.attach(run)
+            toolbox.on_call = telemetry.watcher.on_call
+            watching.append(telemetry.watcher)
         self._runner = runner = Runner(run, Journal(self.store), lease, last_seq, toolbox, self._clock, watching, heard)
         if self._stop_asked is not None:
             runner.drain() if self._stop_asked == "drain" else runner.abort()

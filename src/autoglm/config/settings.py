@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError
 
@@ -49,6 +49,15 @@ class SecretsSettings(Model):
     """A file of ``NAME=value`` lines, relative to the project root; null for none."""
 
 
+class TelemetrySettings(Model):
+    """To whom runs are told of in OpenTelemetry's terms. Addresses are in the standard ``OTEL_*`` variables."""
+
+    exporter: Literal["otlp", "console", "none"] | None = None
+    """Default: ``otlp`` when ``OTEL_EXPORTER_OTLP_ENDPOINT`` is set, else nobody is told."""
+    content: bool = False
+    """Whether spans of model calls hold prompts and answers."""
+
+
 class TaskDefaults(Model):
     """What tasks get that do not say otherwise, in their own fields or in their file's ``defaults``."""
 
@@ -79,6 +88,7 @@ class Settings(Model):
     retention: Seconds | None = 30 * 86400.0
     """Age of ended runs that ``autoglm prune`` deletes; null keeps all."""
     defaults: TaskDefaults = Field(default_factory=TaskDefaults)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 
     @property
     def store_plugin(self) -> str:
@@ -171,6 +181,8 @@ def _known_names(loc: tuple[int | str, ...]) -> Iterable[str]:
             model = ExecutorSettings
         case ("secrets",):
             model = SecretsSettings
+        case ("telemetry",):
+            model = TelemetrySettings
         case ("defaults",):
             model = TaskDefaults
         case ("defaults", "retry"):

@@ -121,6 +121,11 @@ class RunState:
         """The instances whose attempt is running."""
         return self._running.values()
 
+    @property
+    def active(self) -> Iterable[Instance]:
+        """The instances that have begun and not ended: attempts, what waits, loops and groups."""
+        return self._active.values()
+
     def result_of(self, instance: Instance) -> Any:
         """Return the decoded result of an instance; decoded once, then kept."""
         if instance.value is UNREAD:

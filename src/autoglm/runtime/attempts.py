@@ -13,6 +13,7 @@ from autoglm.engine.messages import StartAttempt
 from autoglm.engine.state import Instance
 from autoglm.executors.protocol import Executor, Work
 from autoglm.graph.model import Node
+from autoglm.llm.calls import ModelCall
 from autoglm.tasks.protocol import Attempt, TaskContext
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ class LiveAttempt(Attempt):
 
     def execute(self, work: Work) -> Awaitable[Any]:
         return self._executor.run(work, self.log)
+
+    def on_call(self, call: ModelCall) -> None:
+        told = self._dispatcher.tools.on_call
+        if told is not None:
+            told(self._command.task, self._command.attempt, call)
 
     @property
     def context(self) -> TaskContext:  # type: ignore[override]

@@ -22,11 +22,13 @@ from autoglm.engine.machine import Run
 from autoglm.executors.failures import describe
 from autoglm.executors.protocol import Abandoned, Executor, LogSink
 from autoglm.graph.model import Node, NodeKind
+from autoglm.llm.calls import ModelCall
 from autoglm.runtime import prints
 from autoglm.runtime.attempts import LiveAttempt
 from autoglm.runtime.keyed_state import KeyedState
 from autoglm.runtime.schemas import check_schema
 from autoglm.runtime.sources import Source, open_source
+from autoglm.runtime.telemetry import traceparent
 from autoglm.spec.model import ModelSpec
 from autoglm.stores.protocol import LogLine
 from autoglm.tasks.protocol import Attempt, Services, TaskContext, TaskType
@@ -51,6 +53,8 @@ class Toolbox:
     """Where keys and addresses of models are looked up; None stands for the process environment."""
     redactor: Redactor = field(default_factory=Redactor)
     clock: Callable[[], float] = lambda: 0.0
+    on_call: Callable[[str, int, ModelCall], None] | None = None
+    """Told of each model call that has ended, with its task id and attempt."""
 
 
 class Dispatcher:
@@ -202,6 +206,7 @@ class Dispatcher:
             log=log,
             state=self._state,
             is_cancelled=lambda: key in self._stopping or self._is_quiet,
+            traceparent=traceparent(self.created.run_id, *key) if self.tools.on_call is not None else None,
         )
 
     def _returned(self, command: m.StartAttempt, attempt: Attempt, value: Any) -> m.Stimulus:

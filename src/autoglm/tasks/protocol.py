@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from autoglm.base.diagnostics import Diagnostic
 from autoglm.base.ids import idempotency_key
 from autoglm.executors.protocol import Work
+from autoglm.llm.calls import ModelCall
 from autoglm.spec.catalog import Catalog, TaskTypeInfo
 from autoglm.spec.model import ModelSpec, Task
 
@@ -24,6 +25,10 @@ class Services(Protocol):
 
 def _no_log(stream: str, text: str) -> None:
     """Take a line and drop it."""
+
+
+def _no_call(call: ModelCall) -> None:
+    """Take a call and drop it."""
 
 
 @dataclass(slots=True)
@@ -45,6 +50,8 @@ class TaskContext:
     log: Callable[[str, str], None] = _no_log
     """Take (stream, line); :attr:`logger` is the comfortable way."""
     is_cancelled: Callable[[], bool] = lambda: False
+    traceparent: str | None = None
+    """W3C trace context of the attempt, when the run is told of to OpenTelemetry: what it calls may join the trace."""
 
     @property
     def cancelled(self) -> bool:
@@ -115,6 +122,8 @@ class Attempt:
     """The ``models`` of the project's settings."""
     environment: Mapping[str, str] | None = None
     """Where keys and addresses of models are looked up; None stands for the process environment."""
+    on_call: Callable[[ModelCall], None] = _no_call
+    """Take note of a model call that has ended, for telemetry."""
     usage: dict[str, Any] = field(default_factory=dict)
     """What the attempt used: ``{"calls": 1, "input_tokens": …, "output_tokens": …}``; summed over the run."""
 

@@ -243,6 +243,8 @@ def _environment(attempt: Attempt, given: Path, answer: Path) -> dict[str, str]:
         AUTOGLM_OUTPUT=str(answer),
         AUTOGLM_ROOT=str(attempt.root),
     )
+    if context.traceparent is not None:
+        env["TRACEPARENT"] = context.traceparent
     return env
 
 
