@@ -14,6 +14,7 @@ from autoglm.config.settings import (
     SecretsSettings,
     Settings,
     TaskDefaults,
+    TelemetrySettings,
     load_settings,
 )
 from autoglm.spec.model import Durability, ModelSpec, Retry
@@ -152,6 +153,7 @@ def test_every_setting_is_documented_with_an_example() -> None:
         "models": (ModelSpec,),
         "executors": (ExecutorSettings,),
         "secrets": (SecretsSettings,),
+        "telemetry": (TelemetrySettings,),
         "defaults": (TaskDefaults, Retry),
     }
     for name, section in sections.items():

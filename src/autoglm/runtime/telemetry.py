@@ -236,8 +236,9 @@ class RunTelemetry:
             elif ours == "stop" and isinstance(value, list):
                 found[theirs] = [str(word) for word in value]
         if self._content:
-            found["gen_ai.input.messages"] = call.input_content()[:_MAX_CONTENT]
-            found["gen_ai.output.messages"] = call.output_content()[:_MAX_CONTENT]
+            scrub = self._known.scrub  # a prompt may hold a secret; what leaves this process may not
+            found["gen_ai.input.messages"] = scrub(call.input_content())[:_MAX_CONTENT]
+            found["gen_ai.output.messages"] = scrub(call.output_content())[:_MAX_CONTENT]
         return found
 
     def _tell(

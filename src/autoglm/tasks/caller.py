@@ -3,7 +3,7 @@
 1. Every task type that asks a model does so through a :class:`Caller`: :meth:`Caller.endpoint` says where a model is,
    :meth:`Caller.chat` asks it once. What holds for all model calls (limits, budgets, caches, rehearsals) stands here.
 2. A call is made once. What fails is raised as a TaskError, and the engine decides whether the attempt is repeated.
-3. What a call used is added to ``attempt.usage`` before its answer is looked at.
+3. What a call used is added to ``attempt.usage`` before its answer is looked at, and whoever watches is told of it.
 4. All callers of a process share one client, and so its connections: :func:`open_caller`, :meth:`Caller.close`.
 """
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from autoglm.base.errors import TaskError
 from autoglm.llm.models import DEFAULT_MODEL, Endpoint, known_model, resolve_model, stand_in, suggest_model
 from autoglm.tasks.protocol import Attempt
+from autoglm.tasks.telling import telling
 
 if TYPE_CHECKING:
     from autoglm.llm.chat import ChatRequest, Completion, Usage
@@ -59,7 +60,11 @@ class Caller:
             return _rehearse(attempt, endpoint, request)
         _count(attempt, "calls", 1)
         attempt.usage["model"] = endpoint.model
-        completion = await self.wire.chat(endpoint, request, _noting(attempt))
+        kind = "text" if request.schema is None else "json"
+        messages, parameters = request.messages, request.parameters
+        with telling(attempt, endpoint, "chat", messages=messages, parameters=parameters, output_type=kind) as told:
+            completion = await self.wire.chat(endpoint, request, _noting(attempt))
+            told.answered(completion)
         _note_usage(attempt, completion.usage)
         return completion
 
