@@ -43,6 +43,8 @@ _CHANGING = (
     (re.compile(r"\b(process|pid) \d+"), r"\1 PID"),
     (re.compile(r"crash-\d+-\d+-\d+"), "crash-DATE-TIME-PID"),
     (re.compile(r"0x[0-9a-f]{6,}"), "0xADDRESS"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "DATE"),
+    (re.compile(r"\btook [0-9a-z.]+"), "took TIME"),
 )
 """What is another at each run, and what stands for it."""
 
@@ -76,6 +78,7 @@ class Scene:
         self.patch = patch
         self._capture = capture
         self._said: list[str] = []
+        self._runs = 0
 
     def write(self, name: str, text: str) -> Path:
         """Write a file of the project; what begins with ``#!`` may be executed."""
@@ -107,14 +110,15 @@ class Scene:
         return done.returncode
 
     def run(self, flow: str, *arguments: str) -> int:
-        """Run a workflow given as text; it and the run are called ``flow.yaml`` and ``r``."""
+        """Run a workflow given as text; it is called ``flow.yaml``, and the runs of a test ``r1``, ``r2`` …"""
         self.write("flow.yaml", flow)
-        return self.autoglm("run", "flow.yaml", "-q", "--run-id", "r", *arguments)
+        self._runs += 1
+        return self.autoglm("run", "flow.yaml", "-q", "--run-id", f"r{self._runs}", *arguments)
 
-    def run_task(self, fields: str, *arguments: str, **more: Any) -> int:
+    def run_task(self, fields: str, **more: Any) -> int:
         """Run a workflow of one task, ``a``, with these fields in YAML; ``more`` are fields of the workflow."""
         rest = "".join(f"{name}: {json.dumps(value)}\n" for name, value in more.items())
-        return self.run(rest + "tasks:\n- name: a\n" + textwrap.indent(textwrap.dedent(fields), "  "), *arguments)
+        return self.run(f"{rest}tasks:\n  - {{name: a, {fields}}}\n")
 
     @contextmanager
     def refuses(self, what: str) -> Iterator[None]:

@@ -13,32 +13,22 @@ from tests.golden import GOLDEN
 HERE = Path(__file__).parent
 
 MISSING = """
-ambiguous-result answer-empty answer-refused backup-failed bad-inputs bad-response blob-not-found
-cancelled-itself constant-condition cycle disk-full dotenv-syntax dotenv-unreadable duplicate-task
-dynamic-task-reference env-without-process error expression-failed expression-too-large file-not-found
-file-unreadable group-failed handler-cancelled handler-duplicate handler-exit handler-import-failed
-handler-raised handler-syntax handler-unreadable init-exists init-failed inputs-file internal
-invalid-option invalid-schema invalid-transition journal-damaged journal-too-new journal-truncated
-lease-lost literal-secret llm-option-invalid loop-failed loop-not-a-list missing-argument missing-file
-missing-option missing-parameter missing-script model-address-invalid model-connection
-model-declared-in-circle model-key-missing model-no-credit model-not-found model-overloaded
-model-parameter-invalid model-rate-limited model-request-invalid model-request-rejected model-server-error
-model-timeout model-unauthorized name-invalid no-thread not-available not-importable not-json
-offline-unsupported-schema option-value output-failed output-file output-schema-invalid output-too-large
-outputs-failed plugin-broken plugin-duplicate plugin-unknown previous-outside-until project-path
-prompt-empty prompt-missing prompt-too-long prompt-twice record-not-found retry-on-group run-ambiguous
-run-broken-off run-ended run-exists run-id-invalid run-locked run-not-driven run-not-ended run-not-started
-schema-mismatch script-arguments script-cwd-not-found script-exit script-files script-format
-script-not-executable script-not-found script-output script-outside-root script-signal script-start
-secret-input-missing secret-missing secrets-readable self-dependency sequence-conflict service-failed
-service-not-open service-not-shared setting-invalid setting-literal-key setting-unknown
-settings-unreadable source-changed source-invalid source-line-too-long source-needs-extra source-not-found
-source-too-large source-unreadable source-unsupported spec state-folder store store-bad-value store-busy
-store-closed store-damaged store-failed store-foreign store-path store-read-only store-too-new task-error
-task-failed task-not-found task-type-failed template-not-allowed template-syntax timeout too-large
-unknown-argument unknown-executor unknown-field unknown-function unknown-handler unknown-instance
-unknown-model unknown-name unknown-option unknown-parameter unknown-pool unknown-service unknown-status
-unknown-type unreachable-task unused-input usage worker-died wrong-executor
+answer-empty answer-refused backup-failed bad-inputs bad-response blob-not-found disk-full dotenv-syntax
+dotenv-unreadable duplicate-task error expression-failed expression-too-large file-not-found
+file-unreadable group-failed init-exists init-failed inputs-file internal invalid-transition
+journal-damaged journal-too-new journal-truncated lease-lost loop-failed loop-not-a-list
+model-address-invalid model-connection model-declared-in-circle model-key-missing model-no-credit
+model-not-found model-overloaded model-parameter-invalid model-rate-limited model-request-invalid
+model-request-rejected model-server-error model-timeout model-unauthorized name-invalid
+offline-unsupported-schema output-failed output-file output-schema-invalid outputs-failed plugin-broken
+plugin-duplicate plugin-unknown project-path prompt-too-long record-not-found run-ambiguous run-broken-off
+run-ended run-exists run-id-invalid run-locked run-not-driven run-not-ended run-not-started
+schema-mismatch secret-input-missing secret-missing secrets-readable sequence-conflict setting-invalid
+setting-literal-key setting-unknown settings-unreadable source-changed source-invalid source-line-too-long
+source-needs-extra source-not-found source-too-large source-unreadable source-unsupported spec
+state-folder store store-bad-value store-busy store-closed store-damaged store-failed store-foreign
+store-path store-read-only store-too-new task-failed task-not-found task-type-failed too-large
+unknown-instance unknown-status usage
 """
 """Codes that no golden file shows yet. This list only gets shorter."""
 

@@ -106,7 +106,8 @@ def _by_type(workflow: Workflow, catalog: Catalog, document: Document) -> Iterat
         if task.type not in checks:
             plugin = load_task_types().get(task.type)
             checks[task.type] = plugin.load()().check if plugin is not None else _no_check
-        for path, found in checks[task.type](task, catalog):
+        for problem in checks[task.type](task, catalog):
+            path, found = problem if isinstance(problem, tuple) else ((), problem)
             place = field_place(document, task, *path)
             yield replace(found, place=place, excerpt=document.excerpt(place.line))
 

@@ -24,7 +24,8 @@ def boxed(text: bytes, blobs: dict[str, bytes]) -> tuple[msgspec.Raw, Blob | Non
 def timed_out(instance: Instance, *, abandoned: bool = False) -> Failure:
     """Return the failure of what ran for longer than its ``timeout``."""
     limit = instance.node.timeout or 0.0
-    message = f"it ran for longer than its timeout of {format_duration(limit)}"
+    shown = f"{limit * 1000:g}ms" if limit < 1 else format_duration(limit)
+    message = f"it ran for longer than its timeout of {shown}"
     hint = None
     if abandoned:
         message += " and could not be stopped: it is abandoned, and its result will be discarded"

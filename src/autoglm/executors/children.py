@@ -214,7 +214,12 @@ def _spawn(
 def _start_error(program: str, cwd: Path | None, error: OSError) -> TaskError:
     """Say why a program did not start, in the author's terms."""
     if cwd is not None and not os.path.isdir(cwd):  # noqa: PTH112 - it raises for no name, however odd
-        return TaskError(f"the working folder {cwd} does not exist", code="script-cwd-not-found", retryable=False)
+        return TaskError(
+            f"the working folder {cwd} does not exist",
+            code="script-cwd-not-found",
+            retryable=False,
+            hint="`cwd` is relative to the project root",
+        )
     reason = error.strerror or str(error)
     match error.errno:
         case errno.ENOENT if Path(program).exists():
@@ -225,7 +230,12 @@ def _start_error(program: str, cwd: Path | None, error: OSError) -> TaskError:
                 hint="correct its `#!` line (Windows line ends break it too), or name an `interpreter`",
             )
         case errno.ENOENT | errno.ENOTDIR:
-            return TaskError(f"{program} does not exist", code="script-not-found", retryable=False)
+            return TaskError(
+                f"{program} does not exist",
+                code="script-not-found",
+                retryable=False,
+                hint="correct its name, or install it where the PATH of autoglm leads",
+            )
         case errno.EACCES | errno.EPERM | errno.EISDIR:
             return TaskError(
                 f"{program} cannot be executed: {reason}",
@@ -247,7 +257,13 @@ def _start_error(program: str, cwd: Path | None, error: OSError) -> TaskError:
                 retryable=False,
                 hint="pass large values in the file that $AUTOGLM_INPUT names, or by `stdin`",
             )
-    return TaskError(f"{program} cannot be started: {reason}", code="script-start")
+    is_short = error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+    hint = (
+        "the system is short of it: let fewer tasks run at once, or raise its limits (`ulimit -a`)"
+        if is_short
+        else None
+    )
+    return TaskError(f"{program} cannot be started: {reason}", code="script-start", hint=hint)
 
 
 def _open_pidfd(pid: int) -> int | None:

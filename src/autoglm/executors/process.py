@@ -238,8 +238,10 @@ def _request(work: Work) -> bytes:
 
 
 def _death(exit_code: int) -> TaskError:
+    hint = "SIGKILL often means that memory ran out; SIGSEGV a fault in a native library"
     if exit_code >= 0:
         how = f"it ended itself with exit code {exit_code}"
+        hint = "the function, or a library that it calls, ends the process (`os._exit`, a fatal error)"
     else:
         try:
             how = f"it was killed by {signal.Signals(-exit_code).name}"
@@ -248,5 +250,5 @@ def _death(exit_code: int) -> TaskError:
     return TaskError(
         f"the worker process died while it ran the function: {how}",
         code="worker-died",
-        hint="SIGKILL often means that memory ran out; SIGSEGV a fault in a native library",
+        hint=hint,
     )

@@ -110,7 +110,8 @@ class DaemonThreads:
                 thread.start()
             except RuntimeError as error:  # the system gives no more: whoever is there works the queue off
                 if self._threads == 0:
-                    raise TaskError(f"no thread can be started: {error}", code="no-thread") from None
+                    hint = "lower `max_parallel`, or raise the system's limit (`ulimit -u`)"
+                    raise TaskError(f"no thread can be started: {error}", code="no-thread", hint=hint) from None
                 return
             self._threads += 1
             self._free += 1

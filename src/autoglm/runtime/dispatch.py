@@ -158,7 +158,8 @@ class Dispatcher:
             stimulus = self._returned(command, attempt, value)
         except asyncio.CancelledError:
             if key not in self._stopping and not self._is_quiet:
-                failure = Failure("cancelled-itself", "the work cancelled itself", ("cancelled-itself",))
+                hint = "it raised CancelledError, or cancelled the asyncio task that it runs in"
+                failure = Failure("cancelled-itself", "the work cancelled itself", ("cancelled-itself",), hint=hint)
                 stimulus = m.AttemptRaised(*key, failure)
             else:
                 stimulus = m.AttemptStopped(*key)

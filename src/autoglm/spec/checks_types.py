@@ -165,10 +165,11 @@ class _Checker:
     def _parameters(self, info: TaskInfo, function: FunctionInfo) -> None:
         task = info.task
         takes_more = function.accepts_any or not _CONTEXT.isdisjoint(function.parameters)
+        shown = f"`{function.name}`" + (f" ({function.origin})" if function.origin != function.name else "")
         for name in task.arguments:
             if name not in function.parameters and not takes_more:
                 hint = suggest(name, function.parameters, what="it takes") or "it takes none"
-                message = f"`{function.name}` ({function.origin}) has no parameter `{name}`"
+                message = f"{shown} has no parameter `{name}`"
                 self._say(task, ("arguments", name), "unknown-parameter", message, hint, key=True)
         missing = [name for name in function.required if not self._is_filled(info, name)]
         if info.unknown:
@@ -176,7 +177,7 @@ class _Checker:
         if len(missing) == 1 and (task.loop is not None or len(info.upstreams) == 1):
             return  # a lone parameter without a value gets the loop's item, or the single upstream's result
         for name in missing:
-            message = f"`{function.name}` ({function.origin}) needs `{name}`, and nothing gives it"
+            message = f"{shown} needs `{name}`, and nothing gives it"
             self._say(
                 task, (), "missing-parameter", message, f"write `with: {{{name}: …}}`, or declare an input `{name}`"
             )
@@ -277,12 +278,16 @@ def _schema_fault(schema: dict[str, Any]) -> tuple[Path, str] | None:
 
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
     try:
-        kind.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        return tuple(error.absolute_path), _shortened(error.message)
+        error = jsonschema.exceptions.best_match(kind(kind.META_SCHEMA).iter_errors(schema))
     except RecursionError:
         return (), "it nests too deeply"
-    return None
+    if error is None:
+        return None
+    path = tuple(error.absolute_path)
+    if path and path[-1] == "type" and isinstance(error.instance, str):
+        types = "string, integer, number, boolean, array, object and null"
+        return path, _shortened(f"`{error.instance}` is none of its types, which are {types}")
+    return path, _shortened(error.message)
 
 
 def _shortened(message: str) -> str:

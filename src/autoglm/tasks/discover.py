@@ -407,4 +407,5 @@ def _syntax(shown: str, error: SyntaxError) -> Diagnostic:
 
 
 def _unreadable(shown: str, reason: str) -> Diagnostic:
-    return Diagnostic("handler-unreadable", f"{shown} cannot be read: {reason}", Place(shown, 1, 1, 1, 1))
+    hint = "mend it, or move it out of the folder: none of its handlers can be used"
+    return Diagnostic("handler-unreadable", f"{shown} cannot be read: {reason}", Place(shown, 1, 1, 1, 1), hint)

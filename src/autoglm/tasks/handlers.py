@@ -238,7 +238,8 @@ class Handlers:
             return self._member(self._guarded(lambda: importlib.import_module(place), place), name, place, _TASK)
         path = self.root / place
         if not path.is_file():
-            raise TaskError(f"{place} does not exist", code="unknown-handler", retryable=False)
+            hint = f"correct `handler: {reference}`; its path is relative to the project root"
+            raise TaskError(f"{place} does not exist", code="unknown-handler", retryable=False, hint=hint)
         return self._member(self._import(path), name, place, _TASK)
 
     def _member(self, module: ModuleType, name: str, origin: str, mark: str) -> Callable[..., Any]:

@@ -109,7 +109,11 @@ class ScriptTask:
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError as error:
-            raise TaskError(f"no temporary files for the script: {error}", code="script-files") from None
+            raise TaskError(
+                f"no temporary files can be made in {tempfile.gettempdir()}: {error.strerror or error}",
+                code="script-files",
+                hint="make room there, or set TMPDIR to a folder that has some",
+            ) from None
 
     async def _run_in(self, folder: Path, argv: Sequence[str], attempt: Attempt) -> Any:
         given, answer = folder / "input.json", folder / "output.json"
@@ -125,7 +129,9 @@ class ScriptTask:
         _check_exit(result, str(attempt.options["script"]))
         written = _read_answer(answer)
         if written:
-            return _decoded(written, "what it wrote to $AUTOGLM_OUTPUT")
+            return _decoded(
+                written, "what it wrote to $AUTOGLM_OUTPUT", "write one JSON value there; a text is in quotes"
+            )
         return _read_stdout(result.stdout, attempt.options.get("output_format") or "text")
 
     async def close(self) -> None:
@@ -223,7 +229,10 @@ def _encoded(what: str, value: Any) -> bytes:
 
 def _wrong(option: str, value: Any, wanted: str) -> TaskError:
     return TaskError(
-        f"`{option}` is {clip(repr(value), 200)}, and must be {wanted}", code="option-value", retryable=False
+        f"`{option}` is {clip(repr(value), 200)}, and must be {wanted}",
+        code="option-value",
+        retryable=False,
+        hint="look at what the templates in it give",
     )
 
 
@@ -291,7 +300,9 @@ def _read_answer(path: Path) -> bytes:
     try:
         found = path.lstat()
         if not stat.S_ISREG(found.st_mode):  # a named pipe would block us, a link leads anywhere
-            raise TaskError("$AUTOGLM_OUTPUT is no plain file any more", code="script-output", retryable=False)
+            hint = "write to the file that is there, and put nothing else in its place"
+            message = "$AUTOGLM_OUTPUT is no plain file any more"
+            raise TaskError(message, code="script-output", retryable=False, hint=hint)
         if found.st_size > OUTPUT_LIMIT:
             raise TaskError(
                 f"it wrote {found.st_size:,} bytes to $AUTOGLM_OUTPUT; {OUTPUT_LIMIT:,} are allowed",
@@ -306,19 +317,19 @@ def _read_answer(path: Path) -> bytes:
 
 def _read_stdout(stdout: bytes, output_format: str) -> Any:
     if output_format == "json":
-        return _decoded(stdout, "its standard output")
+        return _decoded(stdout, "its standard output", "print nothing else there, or use `output_format: text`")
     text = stdout.decode("utf-8", "replace")
     return text.splitlines() if output_format == "lines" else text.removesuffix("\n").removesuffix("\r")
 
 
-def _decoded(text: bytes, what: str) -> Any:
+def _decoded(text: bytes, what: str, advice: str) -> Any:
     try:
         return decode(text)
     except NotJson as error:
         raise TaskError(
             f"{what} is not JSON{_position(text)}" if error.path == "$" else f"{what}: {error}",
             code="script-output",
-            hint=error.hint or "print nothing else there, or use `output_format: text`",
+            hint=error.hint or advice,
         ) from None
 
 
