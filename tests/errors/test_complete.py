@@ -38,7 +38,8 @@ def scenes_of(module: Path) -> dict[str, bool]:
     return {
         node.name.removeprefix("test_").replace("_", " "): "scene.shows(" in ast.unparse(node)
         for node in ast.parse(module.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef) and any(argument.arg == "scene" for argument in node.args.args)
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+        if any(argument.arg == "scene" for argument in node.args.args)
     }
 
 
