@@ -72,6 +72,26 @@ def test_an_item_of_a_loop_costs_a_few_bytes(size: int, loop: Loop) -> None:
     assert len(run._timers) < 5_000, "timers of attempts that have ended do not pile up"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("collect", [None, "index"])
+def test_iterations_that_follow_one_another_leave_memory(collect: str | None) -> None:
+    size = 100_000
+    loop = Loop(until=f"index == {size - 1}", max_iterations=size, collect=collect)
+    run, commands = start(workflow(task("a", loop=loop, arguments={"x": "{{ previous }}"}, timeout=60.0)))
+    for _ in range(1000):  # what the first iterations bring about stays
+        commands = run.handle([m.AttemptReturned(commands[0].task, 1, b"1")], 1001.0).commands  # type: ignore[attr-defined]
+        run.touched.clear()
+    gc.collect()
+    tracemalloc.start()
+    finish(run, commands, size)
+    gc.collect()
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept <= (100_000 if collect is None else 60 * size)
+    assert peak <= (300_000 if collect is None else 70 * size)
+    assert len(run._timers) < 5_000
+
+
 class Watched(Run):
     """A run that counts the instances it makes and the events it applies."""
 

@@ -162,10 +162,29 @@ def failed_before_it_began() -> World:
     return world
 
 
+def until() -> World:
+    """A loop goes on until something is true, waits between its iterations, and collects; one that fails goes on."""
+    world = World(
+        workflow(
+            task("ask", loop=Loop(until="result.ready", max_iterations=5, delay=30.0, collect="result.n")),
+            task("halve", loop=Loop(while_="previous > 1", initial=8, max_iterations=2)),
+        )
+    )
+    world.succeed("ask[0]", b'{"n": 1, "ready": false}')
+    world.succeed("halve[0]", b"4")
+    world.pass_time(30.0)
+    world.fail("ask[1]")
+    world.succeed("halve[1]", b"2")
+    world.handle(m.Reopen())
+    world.succeed("ask[1]", b'{"n": 2, "ready": true}')
+    world.succeed("halve[2]", b"1")
+    return world
+
+
 HISTORIES: dict[str, Callable[[], World]] = {
     story.__name__: story
     for story in (branch, retries, loop_over_file, groups, fail_fast, cancelled_and_reopened, recovered)
-} | {"failed_before_it_began": failed_before_it_began}
+} | {"failed_before_it_began": failed_before_it_began, "until": until}
 
 
 def short(run: Run) -> dict[str, Any]:

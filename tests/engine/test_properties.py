@@ -25,13 +25,29 @@ def loops(draw: st.DrawFn) -> Loop:
         "min_success": draw(st.sampled_from([1.0, 0.5, 0.0])),
         "collect": draw(st.sampled_from([None, None, "{{ [index, result] }}"])),
     }
-    kind = draw(st.sampled_from(["list", "range", "matrix", "file", "broken"]))
+    kind = draw(st.sampled_from(["list", "range", "matrix", "file", "broken", "until", "until"]))
+    if kind == "until":
+        return draw(repeats(common["collect"]))
     if kind == "matrix":
         return Loop(matrix={"a": [1, 2], "b": draw(st.sampled_from([[], [1], ["x", "y"]]))}, **common)
     if kind == "file":
         return Loop(file="rows.jsonl", **common)
     over = {"list": [1, "two", None], "range": "{{ range(4) }}", "broken": "{{ 'text' }}"}[kind]
     return Loop(over=draw(st.just(over)) if kind != "list" else over[: draw(st.integers(0, 3))], **common)
+
+
+@st.composite
+def repeats(draw: st.DrawFn, collect: str | None) -> Loop:
+    condition = draw(st.sampled_from(["result == 1", "result == previous", "result is none", "result.x", "index == 2"]))
+    asked = {"until": condition} if draw(st.booleans()) else {"while": condition.replace("result", "previous")}
+    return Loop(
+        **asked,
+        max_iterations=draw(st.integers(1, 4)),
+        initial=draw(st.sampled_from([None, 1, "{{ 1 + 1 }}", "{{ nobody }}"])),
+        delay=draw(st.sampled_from([None, 1.5])),
+        on_limit=draw(st.sampled_from(["fail", "succeed"])),
+        collect=collect,
+    )
 
 
 @st.composite

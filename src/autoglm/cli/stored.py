@@ -77,7 +77,8 @@ def _composed(session: Session, run_id: str, task: str) -> Any:
             return None
         if place + 1 == len(parts):
             if bracket and instance.loop is not None:
-                return jsonvalue.decode(stored_text(instance.loop.results[int(number[:-1])], run.load))
+                results = dict(enumerate(instance.loop.results))  # one that repeats keeps those that it collects
+                return jsonvalue.decode(stored_text(results.get(int(number[:-1])), run.load))
             return run.result_of(instance)
         if bracket or instance.child is None:  # the inside of a finished item is not kept
             return None

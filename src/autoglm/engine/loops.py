@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from autoglm.base.errors import Failure
 from autoglm.engine import messages as m
-from autoglm.engine import stopping
+from autoglm.engine import repeats, stopping
 from autoglm.engine.state import Instance, Items, LoopState, Matrix
 from autoglm.engine.states import TaskStatus
 from autoglm.engine.values import loop_failed
@@ -31,7 +31,9 @@ def start(run: Run, instance: Instance) -> None:
     if plan is None:
         return
     try:
-        if plan.file is not None:
+        if plan.repeat is not None:
+            run.emit(m.LoopStarted(instance.id))
+        elif plan.file is not None:
             source = run.evaluate(plan.file, instance)
             if not isinstance(source, str):
                 raise ExpressionError("`loop.file` must give a path", code="loop-not-a-list")
@@ -120,6 +122,9 @@ def close(run: Run, owner: Instance, loop: LoopState) -> None:
         return
     if owner.stopping == "source_failed" and owner.failure is not None:
         run.fail(owner, owner.failure)
+        return
+    if loop.plan is not None:
+        repeats.close(run, owner, loop)
         return
     total = loop.next if loop.size is None else loop.size
     share = 1.0 if total == 0 else (total - len(loop.kept)) / total

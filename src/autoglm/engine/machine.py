@@ -24,11 +24,11 @@ import msgspec
 from autoglm.base import jsonvalue
 from autoglm.base.errors import EngineError, Failure
 from autoglm.base.redaction import redact
-from autoglm.engine import closing, loops, retry, stopping
+from autoglm.engine import closing, loops, repeats, retry, stopping
 from autoglm.engine import messages as m
 from autoglm.engine.joins import Verdict, judge
 from autoglm.engine.names import Names, Upstream, World
-from autoglm.engine.run_state import DEADLINE, RETRY, RunState
+from autoglm.engine.run_state import DEADLINE, ITERATION, RETRY, RunState
 from autoglm.engine.snapshot import snapshot
 from autoglm.engine.state import Instance, LoadBlob
 from autoglm.engine.states import RunStatus, TaskStatus
@@ -51,7 +51,11 @@ class Run(RunState):
         self.scrub: Callable[[str], str] = str
         """Takes secret values out of a text: what an expression complains about may name them."""
         self.world = World(
-            {"inputs": {}, "vars": {}}, self.result_of, self.output_of, lambda owner: loops.items(self, owner)
+            {"inputs": {}, "vars": {}},
+            self.result_of,
+            self.output_of,
+            lambda owner: loops.items(self, owner),
+            lambda owner: repeats.previous(self, owner),
         )
         self._secrets = secrets if secrets is not None else {}
         self._secret_inputs: Mapping[str, Any] = {}
@@ -345,6 +349,8 @@ class Run(RunState):
             instance = self._active[timer[2]]
             if timer[1] == RETRY:
                 self._due(instance)
+            elif timer[1] == ITERATION:
+                repeats.go_on(self, instance)
             elif timer[1] == DEADLINE and instance.stopping is None:
                 stopping.stop(self, instance, "timeout")
             timers = self._timers
@@ -490,6 +496,11 @@ class Run(RunState):
     # ---------------------------------------------------------------------------------------------------- values
 
     @property
+    def now(self) -> float:
+        """When this decision is made."""
+        return self._now
+
+    @property
     def _run_id(self) -> str:
         return self.created.run_id if self.created is not None else ""
 
@@ -521,6 +532,10 @@ class Run(RunState):
     def item_of(self, instance: Instance) -> Any:
         """Return the loop item that an instance is about, None outside of a loop."""
         return None if instance.index is None else Names(self.world, instance).item(instance)
+
+    def previous_of(self, item: Instance) -> Any:
+        """Return the result of the iteration before, None where the loop goes over a list."""
+        return repeats.previous(self, self.owner_of(item))
 
     def evaluate(self, template: Template, instance: Instance, own: Mapping[str, Any] | None = None) -> Any:
         """Return what a template gives in the place of ``instance``. Raises ExpressionError."""

@@ -316,6 +316,13 @@ class TaskDegraded(Event, frozen=True, tag="task_degraded"):
     blob: Blob | None = None
 
 
+class IterationDelayed(Event, frozen=True, tag="iteration_delayed"):
+    """A loop that goes on until something is true waits before its next iteration: until ``due``."""
+
+    task: str
+    due: float
+
+
 EVENTS = (
     RunCreated
     | RunStarted
@@ -343,6 +350,7 @@ EVENTS = (
     | ItemsRead
     | TaskDegraded
     | RunRecovered
+    | IterationDelayed
 )
 
 # ------------------------------------------------------------------------------------------------------ commands

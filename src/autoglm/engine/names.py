@@ -99,10 +99,15 @@ class Upstream(Mapping[str, Any]):
 class World:
     """The values that every task of a run sees."""
 
-    __slots__ = ("items", "output", "result", "values")
+    __slots__ = ("items", "output", "previous", "result", "values")
 
     def __init__(
-        self, values: dict[str, Any], result: Decode, output: Decode, items: Callable[[Instance], Any]
+        self,
+        values: dict[str, Any],
+        result: Decode,
+        output: Decode,
+        items: Callable[[Instance], Any],
+        previous: Decode,
     ) -> None:
         self.values = values
         """``inputs``, ``vars``, ``config``, ``env``, ``secrets``, ``run``."""
@@ -110,6 +115,8 @@ class World:
         self.output = output
         self.items = items
         """What a started loop goes over."""
+        self.previous = previous
+        """The result of the iteration before, in a loop that goes on until something is true."""
 
 
 class Names:
@@ -132,6 +139,8 @@ class Names:
                     return self.item(at)
                 if name == "index":
                     return at.index
+                if name == "previous" and loop is not None and loop.repeat is not None:
+                    return self.previous(at)
         if name in self.arguments:
             return self.arguments[name]
         if self.own is not None and name in self.own:
@@ -153,6 +162,7 @@ class Names:
         for at in self.instance.path():
             if at.index is not None and at.node.loop is not None:
                 found += [at.node.loop.item_name, "index"]
+                found += ["previous"] if at.node.loop.repeat is not None else []
         return list(dict.fromkeys(found))
 
     def _of_upstream(self, name: str) -> Any:
@@ -174,6 +184,15 @@ class Names:
         owner = at.scope.instances[at.node.local]
         if owner is None or owner.loop is None or at.index is None:
             raise KeyError("item")
+        if owner.loop.plan is not None:
+            return at.index
         if owner.loop.source is not None:
             return owner.loop.window[at.index]
         return self.world.items(owner)[at.index]
+
+    def previous(self, at: Instance) -> Any:
+        """Return the result of the iteration before the one that ``at`` is."""
+        if self.own is not None and "previous" in self.own:  # after an iteration, the newest result is its own
+            return self.own["previous"]
+        owner = at.scope.instances[at.node.local]
+        return None if owner is None else self.world.previous(owner)

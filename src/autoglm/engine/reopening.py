@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from autoglm.engine import repeats
 from autoglm.engine.state import UNREAD, Instance, LoopState, Scope
 from autoglm.engine.states import TaskStatus
 
@@ -68,7 +69,7 @@ def _set_back(state: RunState, instance: Instance, at: float) -> None:
 def _move_back(state: RunState, instance: Instance, at: float) -> None:
     state.move(instance, TaskStatus.PENDING, at)
     instance.attempts_before = instance.attempt
-    instance.result = instance.output = instance.failure = instance.reason = None
+    instance.result = instance.output = instance.collected = instance.failure = instance.reason = None
     instance.stopping = instance.first_at = instance.ended_at = None
     instance.upstream_failed = instance.queued = False
     instance.value = UNREAD
@@ -83,6 +84,8 @@ def _reopen_loop(state: RunState, owner: Instance, loop: LoopState, at: float) -
     for item in loop.kept.values():
         if item.status is not TaskStatus.PENDING:  # else its turn has not come since it was last set back
             _move_back(state, item, at)
+    if loop.plan is not None:
+        repeats.reopened(owner, loop)
     if loop.is_done:
         state.ended(owner)
     elif loop.has_next or not loop.exhausted:

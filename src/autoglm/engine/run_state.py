@@ -34,6 +34,8 @@ RETRY = 0
 """A timer's kind: the next attempt is due."""
 DEADLINE = 1
 """A timer's kind: the attempt, or the group, has run for too long."""
+ITERATION = 3
+"""A timer's kind: the next iteration of a loop is due."""
 _EARLY = (Join.ONE_SUCCEEDED, Join.ONE_FAILED)
 _S = TaskStatus
 
@@ -88,6 +90,7 @@ class RunState:
             m.GroupStarted: self._group_started,
             m.LoopStarted: self._loop_started,
             m.ItemsRead: self._items_read,
+            m.IterationDelayed: self._iteration_delayed,
             m.RunCreated: self._run_created,
             m.RunStarted: self._run_started,
             m.RunRecovered: self._run_recovered,
@@ -181,6 +184,7 @@ class RunState:
             item = loop.kept.pop(index)
         elif index == loop.next:
             loop.next += 1
+            loop.goes_on, owner.due = False, None
             made, self._made = self._made, None
             is_it = made is not None and made.index == index and made.node is owner.node and made.scope is owner.scope
             item = made if made is not None and is_it else Instance.of_item(owner, index)
@@ -259,7 +263,10 @@ class RunState:
             text = item.result
             if text is None:
                 text = result_text(item, self.load)
-            loop.keep_result(item.index, text)
+            if loop.plan is not None:
+                loop.note_result(text)
+            if loop.plan is None or owner.node.collects:
+                loop.keep_result(item.index, item.collected or text)
             loop.window.pop(item.index, None)
         elif item.status is _S.SKIPPED:
             loop.window.pop(item.index, None)
@@ -296,7 +303,7 @@ class RunState:
         if event.usage:
             self._add_usage(event.usage)
         if event.collected_blob is not None or event.collected is not m.ABSENT:
-            instance.result = event.collected_blob or bytes(event.collected)
+            instance.collected = event.collected_blob or bytes(event.collected)
         instance.failure = None
         self._end(instance, _S.SUCCEEDED, at)
 
@@ -392,7 +399,7 @@ class RunState:
         elif event.result is not m.ABSENT:
             instance.result = bytes(event.result)
         if event.collected_blob is not None or event.collected is not m.ABSENT:
-            instance.result = event.collected_blob or bytes(event.collected)
+            instance.collected = event.collected_blob or bytes(event.collected)
         self._end(instance, _S.SUCCEEDED, at)
 
     def _task_degraded(self, event: m.TaskDegraded, at: float) -> None:
@@ -439,11 +446,18 @@ class RunState:
     def _loop_started(self, event: m.LoopStarted, at: float) -> None:
         instance = self._find(event.task)
         self.begin(instance, at)
-        loop = instance.loop = LoopState(event.total, event.source)
+        plan = instance.node.loop
+        loop = instance.loop = LoopState(event.total, event.source, plan.repeat if plan is not None else None)
         if loop.is_done:
             self.ended(instance)
         elif loop.has_next:
             self._ready.push(instance)
+
+    def _iteration_delayed(self, event: m.IterationDelayed, at: float) -> None:
+        instance = self._find(event.task)
+        instance.due = event.due
+        self._set_timer(event.due, ITERATION, instance)
+        self.touched[instance.number] = instance
 
     def _items_read(self, event: m.ItemsRead, at: float) -> None:
         instance = self._find(event.task)
@@ -519,7 +533,8 @@ class RunState:
 
     def ended(self, owner: Instance | None) -> None:
         """Note that the parts of a group, a loop or (None) the run have ended."""
-        self._closing.append(owner)
+        if not self._closing or self._closing[-1] is not owner:
+            self._closing.append(owner)
 
     def ready(self, instance: Instance) -> None:
         """Let a task, or a loop's next item, wait for its slot."""
@@ -549,4 +564,6 @@ class RunState:
         instance = self._active.get(task_id)
         if instance is None or instance.attempt != attempt:
             return False
+        if kind == ITERATION:
+            return instance.due == timer[0] and instance.status is _S.RUNNING
         return (instance.status is _S.RETRYING) if kind == RETRY else (instance.status is _S.RUNNING)

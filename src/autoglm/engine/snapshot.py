@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from autoglm.engine.run_state import RunState
-from autoglm.engine.state import Instance, Scope
+from autoglm.engine.state import Instance, LoopState, Scope
 from autoglm.engine.states import TaskStatus
 
 
@@ -38,7 +38,7 @@ def _describe_instance(instance: Instance) -> Iterator[tuple[str, Any]]:
         (
             str(instance.status), instance.number, instance.attempt, instance.stopping, instance.result,
             instance.output, instance.failure, instance.reason, instance.due, instance.started_at,
-            instance.ended_at, None if loop is None else (loop.next, loop.count, loop.exhausted, loop.results),
+            instance.ended_at, None if loop is None else _loop(loop),
         ),
     )  # fmt: skip
     if instance.child is not None:
@@ -46,3 +46,7 @@ def _describe_instance(instance: Instance) -> Iterator[tuple[str, Any]]:
     if loop is not None:
         for item in [*loop.open.values(), *loop.kept.values()]:
             yield from _describe_instance(item)
+
+
+def _loop(loop: LoopState) -> tuple[Any, ...]:
+    return (loop.next, loop.count, loop.exhausted, loop.last, loop.earlier, loop.before, loop.results)

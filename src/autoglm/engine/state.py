@@ -15,7 +15,7 @@ from autoglm.base import jsonvalue
 from autoglm.base.errors import Failure
 from autoglm.engine.messages import Blob
 from autoglm.engine.states import FAILURES, FINAL, TaskStatus
-from autoglm.graph.model import Node, ScopePlan
+from autoglm.graph.model import Node, Repeat, ScopePlan
 
 Stored = bytes | Blob
 """A result as it is held: JSON text, or a reference to a blob."""
@@ -30,6 +30,7 @@ class Instance:
         "attempt",
         "attempts_before",
         "child",
+        "collected",
         "due",
         "ended_at",
         "failure",
@@ -65,6 +66,8 @@ class Instance:
         self.stopping: str | None = None
         self.result: Stored | None = None
         self.output: Stored | None = None
+        self.collected: Stored | None = None
+        """What an item adds to its loop's list, where that is not its result."""
         self.failure: Failure | None = None
         self.reason: str | None = None
         self.upstream_failed = False
@@ -177,14 +180,19 @@ class LoopState:
     """A loop that has started: where it stands, and what came of its items."""
 
     __slots__ = (
+        "before",
         "cancelled",
         "count",
+        "earlier",
         "exhausted",
         "first_failure",
+        "goes_on",
         "items",
         "kept",
+        "last",
         "next",
         "open",
+        "plan",
         "reading",
         "redo",
         "results",
@@ -195,8 +203,18 @@ class LoopState:
         "window",
     )
 
-    def __init__(self, total: int | None, source: str | None) -> None:
+    def __init__(self, total: int | None, source: str | None, plan: Repeat | None = None) -> None:
         self.total = total
+        self.plan = plan
+        """Set for a loop that goes on until something is true: its iterations follow one another."""
+        self.last: Stored | None = None
+        """Such a loop's newest result: what ``previous`` is in the next iteration."""
+        self.earlier: Stored | None = None
+        """The one before it: what ``previous`` was when the newest came about."""
+        self.goes_on = False
+        """It was decided that another iteration follows. Derived: it is asked again when nobody remembers."""
+        self.before = 0
+        """Iterations made before the run was reopened: they do not count against ``max_iterations``."""
         self.source = source
         """The file it reads from; items then arrive in chunks and leave memory with their iteration."""
         self.items: Sequence[Any] | Items | None = None
@@ -224,14 +242,18 @@ class LoopState:
         """Number of items, None while a source has not been read to its end."""
         if self.total is not None:
             return self.total
-        return self.count if self.exhausted else None
+        return self.count if self.exhausted and self.plan is None else None
 
     @property
     def has_next(self) -> bool:
         """An item can be started now."""
         if self.cancelled:
             return False
-        if self.redo or self.retries:
+        if self.retries:
+            return True
+        if self.plan is not None:
+            return not self.open and (bool(self.redo) or self.goes_on)
+        if self.redo:
             return True
         return self.next < (self.count if self.total is None else self.total)
 
@@ -239,11 +261,17 @@ class LoopState:
     def is_done(self) -> bool:
         if self.open:
             return False
+        if self.plan is not None:  # an iteration has ended, and it must be asked whether another follows
+            return self.cancelled or not self.redo
         return self.cancelled or (not self.redo and self.size is not None and self.next >= self.size)
 
     @property
     def ended(self) -> int:
         return self.next - len(self.open) - len(self.redo)
+
+    def note_result(self, result: Stored) -> None:
+        """Take the result of an iteration for the next one's ``previous``; older ones leave memory."""
+        self.earlier, self.last = self.last, result
 
     def keep_result(self, index: int, result: Stored | None) -> None:
         """Put a finished item's result in its place."""
@@ -284,6 +312,8 @@ def result_text(instance: Instance | None, load: LoadBlob) -> bytes:
         return b"null"
     if instance.result is None and instance.status is TaskStatus.SUCCEEDED:
         if instance.loop is not None:
+            if instance.loop.plan is not None and not instance.node.collects:
+                return stored_text(instance.loop.last, load)
             return instance.loop.text(load)
         if instance.child is not None:
             return scope_text(instance.child, load)

@@ -10,6 +10,7 @@ from autoglm.base.durations import format_duration
 from autoglm.base.errors import Failure
 from autoglm.engine.messages import INLINE_LIMIT, NULL, Blob
 from autoglm.engine.state import Instance, LoopState, Scope
+from autoglm.graph.model import Node
 
 
 def boxed(text: bytes, blobs: dict[str, bytes]) -> tuple[msgspec.Raw, Blob | None]:
@@ -64,3 +65,21 @@ def loop_failed(loop: LoopState, total: int, min_success: float) -> Failure:
         why = first.failure.message if first.failure is not None else str(first.status)
         message += f"; first {first.id}: {why}"
     return Failure("loop-failed", message, ("loop-failed",), retryable=False)
+
+
+def iteration_failed(loop: LoopState) -> Failure:
+    """Return the failure of a loop that cannot go on, because an iteration failed."""
+    index, item = next(iter(loop.kept.items()))
+    why = item.failure.message if item.failure is not None else str(item.status)
+    hint = "`autoglm retry` goes on with this iteration"
+    return Failure("loop-failed", f"iteration {index} failed: {why}", ("loop-failed",), retryable=False, hint=hint)
+
+
+def limit_reached(node: Node, limit: int) -> Failure:
+    """Return the failure of a loop that did not come to its end in the iterations that it was allowed."""
+    loop = node.task.loop
+    condition = None if loop is None else loop.until if loop.until is not None else loop.while_
+    stands = "is still false" if loop is not None and loop.until is not None else "is still true"
+    message = f"after {limit} iterations (`max_iterations`), `{condition}` {stands}"
+    hint = "raise `max_iterations`, or write `on_limit: succeed` to take the last result"
+    return Failure("loop-limit", message, ("loop-limit",), retryable=False, hint=hint)

@@ -17,7 +17,7 @@ from typing import Any
 
 from autoglm.base.errors import EngineError
 from autoglm.base.order import ranks, topological
-from autoglm.graph.model import Edge, Graph, LoopPlan, Node, NodeKind, Pool, Rule, ScopePlan
+from autoglm.graph.model import Edge, Graph, LoopPlan, Node, NodeKind, Pool, Repeat, Rule, ScopePlan
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.document import gc_paused
 from autoglm.spec.expressions import Template, compile_condition, compile_expression, compile_template
@@ -181,7 +181,7 @@ class _Part:
         rules = _rules(task)
         self.fields = {
             "when": when,
-            "when_each": bool(loop and when and item_names & when.names),
+            "when_each": bool(loop and loop.repeat is None and when and item_names & when.names),
             "options": _NOTHING if rules or not task.options else compile_template(task.options),
             "arguments": compile_template(task.arguments) if task.arguments else _NOTHING,
             "env": compile_template(task.env) if task.env else _NOTHING,
@@ -241,6 +241,9 @@ def _templates(*, loop: LoopPlan | None, rules: tuple[Rule, ...], **fields: Temp
     if loop is not None:
         yield from (t for t in (loop.over, loop.file, loop.collect) if t is not None)
         yield from (loop.matrix or {}).values()
+        if loop.repeat is not None:
+            repeat = loop.repeat
+            yield from (t for t in (repeat.until, repeat.while_, repeat.initial) if t is not None)
     yield from (rule.when for rule in rules if rule.when is not None)
 
 
@@ -250,10 +253,24 @@ def _loop_plan(loop: Loop) -> LoopPlan:
         over=compile_template(loop.over) if loop.over is not None else None,
         file=compile_template(loop.file) if loop.file is not None else None,
         matrix={axis: compile_template(values) for axis, values in loop.matrix.items()} if loop.matrix else None,
+        repeat=_repeat(loop),
         collect=compile_expression(loop.collect) if loop.collect is not None else None,
         max_parallel=loop.max_parallel,
         fail_fast=loop.fail_fast,
         min_success=loop.min_success,
+    )
+
+
+def _repeat(loop: Loop) -> Repeat | None:
+    if loop.until is None and loop.while_ is None:
+        return None
+    return Repeat(
+        until=compile_condition(loop.until) if loop.until is not None else None,
+        while_=compile_condition(loop.while_) if loop.while_ is not None else None,
+        max_iterations=loop.max_iterations or 1,
+        initial=compile_template(loop.initial) if loop.initial is not None else None,
+        delay=loop.delay or 0.0,
+        may_reach_limit=loop.on_limit == "succeed",
     )
 
 

@@ -42,13 +42,31 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeat:
+    """What ends a loop that goes on until something is true; exactly one of ``until`` and ``while_`` is set."""
+
+    until: Template | None
+    """Asked after an iteration, over its ``result``."""
+    while_: Template | None
+    """Asked before an iteration, over ``previous``."""
+    max_iterations: int
+    initial: Template | None = None
+    """What ``previous`` is in the first iteration."""
+    delay: float = 0.0
+    """Seconds between iterations."""
+    may_reach_limit: bool = False
+    """``on_limit: succeed``."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoopPlan:
-    """A compiled ``loop``; exactly one of ``over``, ``file``, ``matrix`` is set."""
+    """A compiled ``loop``; exactly one of ``over``, ``file``, ``matrix``, ``repeat`` is set."""
 
     item_name: str
     over: Template | None = None
     file: Template | None = None
     matrix: Mapping[str, Template] | None = None
+    repeat: Repeat | None = None
     collect: Template | None = None
     max_parallel: int | None = None
     fail_fast: bool = False
@@ -105,6 +123,11 @@ class Node:
     @property
     def is_loop(self) -> bool:
         return self.loop is not None
+
+    @property
+    def collects(self) -> bool:
+        """Its loop says what goes into its list."""
+        return self.loop is not None and self.loop.collect is not None
 
 
 @dataclass(frozen=True, slots=True)

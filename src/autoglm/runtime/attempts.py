@@ -90,6 +90,8 @@ class LiveAttempt(Attempt):
             if at.index is not None and at.node.loop is not None:
                 for name, value in ((at.node.loop.item_name, run.item_of(at)), ("index", at.index)):
                     bound.setdefault(name, value)
+                if at.node.loop.repeat is not None and "previous" not in bound:
+                    bound["previous"] = run.previous_of(at)
         return Copies(bound)
 
 

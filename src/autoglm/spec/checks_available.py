@@ -30,5 +30,3 @@ def _beyond(task: Task) -> Iterable[tuple[Path, str]]:
         yield ("cache",), "`cache`"
     if task.resources:
         yield ("resources",), "`resources`"
-    if task.loop is not None and task.loop.until is not None:
-        yield ("loop", "until"), "a loop `until` a condition"

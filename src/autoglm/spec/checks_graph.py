@@ -124,7 +124,7 @@ def _check_conditions(scope: ScopeInfo, report: Report) -> set[int]:
     never: set[int] = set()
     for info in scope.tasks:
         for reading in info.readings:
-            if reading.kind not in (Kind.WHEN, Kind.RULE, Kind.UNTIL) or reading.template.names:
+            if reading.kind not in (Kind.WHEN, Kind.RULE, Kind.UNTIL, Kind.WHILE) or reading.template.names:
                 continue
             try:
                 value = bool(reading.template.evaluate(_nothing))
@@ -148,6 +148,7 @@ def _warn_constant(info: TaskInfo, path: Path, kind: Kind, value: bool, report: 
     message = {
         Kind.WHEN: f"the condition of `{name}` {says}" + ("" if value else ", so it never runs"),
         Kind.RULE: f"this rule of `{name}` {says}",
+        Kind.WHILE: f"`while` of `{name}` {says}, so it " + ("runs to `max_iterations`" if value else "never runs"),
         Kind.UNTIL: f"`until` of `{name}` {says}, so it runs " + ("once" if value else "to `max_iterations`"),
     }[kind]
     hint = "read something in it, or take it out"

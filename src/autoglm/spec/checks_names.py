@@ -9,7 +9,7 @@ from autoglm.base.diagnostics import did_you_mean
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.faults import suggest
 from autoglm.spec.model import InputSpec, Task, Workflow
-from autoglm.spec.names import OWN, SPECIAL, VIEW, Fault, Kind, Reading, nearer_names, read_outputs
+from autoglm.spec.names import OWN, SPECIAL, VIEW, Fault, Kind, Reading, nearer_names, read_outputs, repeats
 from autoglm.spec.report import Report
 from autoglm.spec.schemas import fields_of, has_field, step
 from autoglm.spec.scopes import ScopeInfo, TaskInfo
@@ -142,6 +142,8 @@ class _Checker:
         elif not upstreams:
             message = f"there is no upstream whose `{root}` this could be"
             hint = "write `tasks.NAME.result`, or `depends_on`; in `result:` it is the task's own"
+            if where.reading.kind is Kind.WHILE:
+                hint = "it is asked before the iteration: write `previous`"
             self._say(where, "unknown-name", message, hint, root)
         elif root == "result" and where.info is not None and where.info.single_upstream is not None:
             self._schema_chain(where, chain, 1, where.info.single_upstream.result_schema())
@@ -179,7 +181,11 @@ class _Checker:
             fields = fields_of(schema)
         if name == "previous":
             message = "`previous` is the result of the iteration before, and there is no `until` loop here"
-            self._say(where, "previous-outside-until", message, "write `loop: {until: …, max_iterations: …}`", name)
+            hint = "write `loop: {until: …, max_iterations: …}`"
+            if where.info is not None and repeats(where.info.task):
+                message = "`previous` is the result of the iteration before, and this is asked before there is any"
+                hint = "`while` is asked before each iteration"
+            self._say(where, "previous-outside-until", message, hint, name)
             return
         self._say(where, "unknown-name", f"`{name}` is not known here", self._hint(where, name, nearer, fields), name)
 

@@ -87,13 +87,8 @@ class Retry(Model):
     """Failure classes that are retried; None means every retryable failure."""
 
 
-class Until(Model):
-    condition: str
-    max_iterations: int = Field(ge=1)
-
-
 class Loop(Model):
-    """What a task is repeated over; exactly one of ``over``, ``file``, ``matrix``, ``until`` is set."""
+    """What a task is repeated over; exactly one of ``over``, ``file``, ``matrix``, ``until``, ``while_`` is set."""
 
     over: JsonValue = None
     """A list, or a template string that gives one."""
@@ -101,8 +96,18 @@ class Loop(Model):
     """``users.yaml#path``, ``rows.jsonl``, ``rows.csv``: streamed; relative to the root; may hold a template."""
     matrix: dict[str, JsonValue] | None = None
     """Axis name to its list (or template); the items are mappings axis → value, last axis fastest."""
-    until: str | None = None
+    until: str | bool | None = None
+    """Asked after each iteration, over its ``result``: the loop ends when it is true."""
+    while_: str | bool | None = Field(default=None, alias="while")
+    """Asked before each iteration, over ``previous``: the loop ends when it is false."""
     max_iterations: int | None = Field(default=None, ge=1)
+    """Goes with ``until`` and ``while``, and must be given there."""
+    initial: JsonValue = None
+    """What ``previous`` is in the first iteration."""
+    delay: Seconds | None = None
+    """The wait between two iterations; it holds no slot."""
+    on_limit: Literal["fail", "succeed"] = "fail"
+    """What comes of the loop when ``max_iterations`` is reached before the condition."""
     as_: str = Field(default="item", alias="as")
     max_parallel: int | None = Field(default=None, ge=1)
     fail_fast: bool = False

@@ -37,8 +37,9 @@ class Kind(StrEnum):
     WHEN = "when"
     RULE = "rule"
     LOOP = "loop"
-    """``over``, ``file``, ``matrix``: read before there are items."""
+    """``over``, ``file``, ``matrix``, ``initial``: read before there are items."""
     UNTIL = "until"
+    WHILE = "while"
     COLLECT = "collect"
     RESULT = "result"
     DEGRADE = "degrade"
@@ -99,7 +100,7 @@ def _read(texts: Iterable[tuple[Path, Any, Kind]]) -> tuple[list[Reading], list[
 
 def compile_text(value: Any, kind: Kind) -> Template:
     """Compile one templated text the way its field is read. Raises ExpressionError ``template-syntax``."""
-    if kind in (Kind.WHEN, Kind.RULE, Kind.UNTIL):
+    if kind in (Kind.WHEN, Kind.RULE, Kind.UNTIL, Kind.WHILE):
         return compile_condition(value)
     return compile_expression(value) if kind is Kind.COLLECT else compile_template(value)
 
@@ -129,11 +130,13 @@ def templated_texts(task: Task) -> Iterator[tuple[Path, Any, Kind]]:
 
 
 def _loop_texts(loop: Loop) -> Iterator[tuple[Path, Any, Kind]]:
-    for name, value in (("over", loop.over), ("file", loop.file), ("matrix", loop.matrix)):
+    for name, value in (("over", loop.over), ("file", loop.file), ("matrix", loop.matrix), ("initial", loop.initial)):
         if value is not None:
             yield from _with_kind(value, ("loop", name), Kind.LOOP)
     if loop.until is not None:
         yield ("loop", "until"), loop.until, Kind.UNTIL
+    if loop.while_ is not None:
+        yield ("loop", "while_"), loop.while_, Kind.WHILE
     if loop.collect is not None:
         yield ("loop", "collect"), loop.collect, Kind.COLLECT
 
@@ -177,13 +180,18 @@ def loop_names(task: Task) -> frozenset[str]:
     if task.loop is None:
         return frozenset()
     names = {task.loop.as_, "item", "index"}
-    return frozenset(names | {"previous"} if task.loop.until is not None else names)
+    return frozenset(names | {"previous"} if repeats(task) else names)
+
+
+def repeats(task: Task) -> bool:
+    """Tell whether the task's loop goes on until something is true, instead of over items."""
+    return task.loop is not None and (task.loop.until is not None or task.loop.while_ is not None)
 
 
 def nearer_names(task: Task, kind: Kind, outer: frozenset[str]) -> frozenset[str]:
     """Return the names that are bound nearer than the workflow's inputs; ``outer`` are those of the loops around."""
     names = outer
-    if task.loop is not None and kind is not Kind.LOOP:
+    if task.loop is not None and kind is not Kind.LOOP and not (kind is Kind.WHEN and repeats(task)):
         names |= loop_names(task)
     if task.arguments and kind in (Kind.VALUE, Kind.ROLLBACK):
         names |= task.arguments.keys()

@@ -78,7 +78,7 @@ def _upstream_path(task: Task, rest: Path) -> Path:
 
 def _loop_path(value: Any, rest: Path) -> Path:
     if isinstance(value, dict):
-        return ("loop", *("as" if part == "as_" else part for part in rest))
+        return ("loop", *(str(part).rstrip("_") if part in ("as_", "while_") else part for part in rest))
     return ("loop", *rest[1:])  # the whole value is what the loop is over
 
 

@@ -344,8 +344,24 @@ def _loop() -> Schema:
             "matrix": _described(
                 {"type": "object", "minProperties": 1, "additionalProperties": items}, "Every combination of the axes."
             ),
-            "until": _described({"type": "string", "minLength": 1}, "An expression; the loop ends when it is true."),
-            "max_iterations": {"type": "integer", "minimum": 1},
+            "until": _described(
+                {"type": ["string", "boolean"], "minLength": 1},
+                "Asked after each iteration, over its `result`; the loop ends when it is true.",
+            ),
+            "while": _described(
+                {"type": ["string", "boolean"], "minLength": 1},
+                "Asked before each iteration, over `previous`; the loop ends when it is false.",
+            ),
+            "max_iterations": _described(
+                {"type": "integer", "minimum": 1}, "The most iterations of a loop with `until` or `while`."
+            ),
+            "initial": _described(_ANYTHING, "What `previous` is in the first iteration."),
+            "delay": _described(
+                {"anyOf": [_ref("duration"), {"type": "null"}]}, "The wait between iterations; it holds no slot."
+            ),
+            "on_limit": _described(
+                {"enum": ["fail", "succeed"]}, "What comes of the loop when `max_iterations` is reached first."
+            ),
             "as": _described({"type": "string", "pattern": r"^[^\W\d]\w*$"}, "The item's name in templates."),
             "max_parallel": _count(),
             "fail_fast": {"type": "boolean"},
@@ -362,8 +378,8 @@ def _loop() -> Schema:
                 {"type": "string", "minLength": 1}, "An expression that gives each item of the result."
             ),
         },
-        oneOf=[{"required": [name]} for name in ("over", "file", "matrix", "until")],
-        dependencies={"until": ["max_iterations"], "max_iterations": ["until"]},
+        oneOf=[{"required": [name]} for name in ("over", "file", "matrix", "until", "while")],
+        dependencies={"until": ["max_iterations"], "while": ["max_iterations"]},
     )
     return {"anyOf": [{"type": "array"}, _TEMPLATE, {"type": "null"}, mapping]}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoglm.spec.model import Outcome, Path, Task, Workflow
-from autoglm.spec.names import Fault, Reading, alias, loop_names, read_templates
+from autoglm.spec.names import Fault, Reading, alias, loop_names, read_templates, repeats
 from autoglm.spec.schemas import has_field
 
 
@@ -57,6 +57,8 @@ class TaskInfo:
             return True
         if task.loop is None:
             return task.output_schema
+        if repeats(task):
+            return True if task.loop.collect is not None else task.output_schema
         return True if task.loop.collect is not None else {"type": "array", "items": task.output_schema}
 
     def needs_input(self, name: str) -> bool | None:

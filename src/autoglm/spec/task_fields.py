@@ -26,8 +26,10 @@ _OTHER_OUTCOMES = {
 }
 _RETRY_DEFAULTS = {name: field.default for name, field in Retry.model_fields.items()}
 _LOOP_DEFAULTS = {name: field.default for name, field in Loop.model_fields.items()}
-_LOOP_SOURCES = ("over", "file", "matrix", "until")
-_LOOP_FIELDS = (*_LOOP_SOURCES, "max_iterations", "as", "max_parallel", "fail_fast", "min_success", "collect")
+_LOOP_SOURCES = ("over", "file", "matrix", "until", "while")
+_LOOP_OF_ITEMS = ("max_parallel", "fail_fast", "min_success")
+_LOOP_REPEATS = ("max_iterations", "initial", "delay", "on_limit")
+_LOOP_FIELDS = (*_LOOP_SOURCES, *_LOOP_REPEATS, *_LOOP_OF_ITEMS, "as", "collect")
 _SIZES = frozenset({"memory", "disk", "gpu_memory"})
 
 Upstreams = dict[str, tuple[Outcome, ...] | None]
@@ -173,7 +175,7 @@ def _loop_mapping(values: Values, value: dict[str, Any], path: Path) -> Loop | N
     if len(sources) != 1:
         said = f"{one_of(sources).replace(' or ', ' and ')} together" if sources else "none of them"
         place, key = ((*path, sources[1]), True) if sources else (path, False)
-        message = f"`loop` needs one of `over`, `file`, `matrix` or `until`, and has {said}"
+        message = f"`loop` needs one of {one_of(_LOOP_SOURCES)}, and has {said}"
         values.error("loop-source", message, place, key=key)
         return None
     fields: dict[str, Any] = dict(_LOOP_DEFAULTS)
@@ -181,14 +183,25 @@ def _loop_mapping(values: Values, value: dict[str, Any], path: Path) -> Loop | N
         if name in _LOOP_READERS:
             read = _LOOP_READERS[name](values, item, path, name)
             if read is not None:
-                fields["as_" if name == "as" else name] = read
-    if "until" in value and "max_iterations" not in value:
-        message = "a loop with `until` needs `max_iterations`, so that it ends in any case"
-        values.error("loop-without-end", message, (*path, "until"), key=True, hint="add `max_iterations: 100`")
-    if "max_iterations" in value and "until" not in value:
-        message = "`max_iterations` bounds a loop with `until`, and this one has none"
-        values.error("loop-source", message, (*path, "max_iterations"), key=True, hint="remove it")
+                fields[_LOOP_NAMES.get(name, name)] = read
+    _check_repeats(values, value, path, sources[0])
     return build(Loop, fields)
+
+
+def _check_repeats(values: Values, value: dict[str, Any], path: Path, source: str) -> None:
+    """Report what does not go with a loop over items, or with one that goes on until something is true."""
+    repeats = source in ("until", "while")
+    if repeats and "max_iterations" not in value:
+        message = f"a loop with `{source}` needs `max_iterations`, so that it ends in any case"
+        values.error("loop-without-end", message, (*path, source), key=True, hint="add `max_iterations: 100`")
+    for name in _LOOP_OF_ITEMS if repeats else _LOOP_REPEATS:
+        if name not in value:
+            continue
+        if repeats:
+            message = f"`{name}` is for loops over items; with `{source}` one iteration follows the other"
+        else:
+            message = f"`{name}` belongs to a loop with `until` or `while`, and this one goes over items"
+        values.error("loop-option", message, (*path, name), key=True, hint="remove it")
 
 
 def _matrix(values: Values, value: Any, path: Path, key: str) -> dict[str, Any] | None:
@@ -224,16 +237,37 @@ def _min_success(values: Values, value: Any, path: Path, key: str) -> float | No
     return None
 
 
+def _as_written(_values: Values, value: Any, _path: Path, _key: str) -> Any:
+    return value
+
+
+def _condition(values: Values, value: Any, path: Path, key: str) -> str | bool | None:
+    return value if isinstance(value, bool) else values.filled_text(value, path, key)
+
+
+def _on_limit(values: Values, value: Any, path: Path, key: str) -> str | None:
+    if value in ("fail", "succeed"):
+        return str(value)
+    hint = "write `succeed`" if value in ("continue", "success", "ok") else None
+    values.wrong(value, path, key, "`fail` or `succeed`", hint)
+    return None
+
+
 def _count(values: Values, value: Any, path: Path, key: str) -> int | None:
     return None if value is None else values.integer(value, path, key, minimum=1)
 
 
+_LOOP_NAMES = {"as": "as_", "while": "while_"}
 _LOOP_READERS: dict[str, Callable[[Values, Any, Path, str], Any]] = {
     "over": _over,
     "file": Values.filled_text,
     "matrix": _matrix,
-    "until": Values.filled_text,
+    "until": _condition,
+    "while": _condition,
     "max_iterations": _count,
+    "initial": _as_written,
+    "delay": timeout,
+    "on_limit": _on_limit,
     "as": _loop_name,
     "max_parallel": _count,
     "fail_fast": Values.boolean,
@@ -273,10 +307,6 @@ def resources(values: Values, value: Any, path: Path, key: str) -> dict[str, Any
 
 def output_schema(values: Values, value: Any, path: Path, key: str) -> dict[str, Any] | None:
     return None if value is None else values.mapping(value, path, key, "write a JSON Schema: `{type: object, …}`")
-
-
-def _as_written(_values: Values, value: Any, _path: Path, _key: str) -> Any:
-    return value
 
 
 def _optional_name(values: Values, value: Any, path: Path, key: str) -> str | None:
