@@ -103,7 +103,7 @@ def start_item(run: Run, owner: Instance) -> None:
             run.start_attempt(item)
         return
     index = loop.redo[-1] if loop.redo else loop.next
-    item = loop.kept[index] if loop.redo else run.make_item(owner, index)
+    item = (loop.kept.get(index) if loop.redo else None) or run.make_item(owner, index)
     if owner.node.when_each and not run.condition_holds(item):
         return
     if owner.node.kind is NodeKind.GROUP:

@@ -194,7 +194,7 @@ class Run(RunState):
                 self._cancel(stimulus.reason)
             case m.Reopen():
                 if self.is_final:
-                    self.emit(m.RunReopened())
+                    self.emit(m.RunReopened(stimulus.tasks))
             case _:
                 assert_never(stimulus)  # type: ignore[arg-type]
 

@@ -120,7 +120,12 @@ class Cancel(Stimulus, frozen=True):
 
 
 class Reopen(Stimulus, frozen=True):
-    """Run again what failed, was cancelled, or was skipped because of a failure (``autoglm retry``)."""
+    """Run again what failed, was cancelled, or was skipped because of a failure (``autoglm retry``).
+
+    ``tasks`` are run again with all that hangs on them, however they ended: ids or static paths.
+    """
+
+    tasks: tuple[str, ...] = ()
 
 
 # -------------------------------------------------------------------------------------------------------- events
@@ -163,7 +168,9 @@ class RunResumed(Event, frozen=True, tag="run_resumed"):
 
 
 class RunReopened(Event, frozen=True, tag="run_reopened"):
-    pass
+    """What failed is done again; so are ``tasks`` (ids or static paths), however they ended, and all below them."""
+
+    tasks: tuple[str, ...] = ()
 
 
 class RunCancelling(Event, frozen=True, tag="run_cancelling"):

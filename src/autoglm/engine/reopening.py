@@ -1,32 +1,103 @@
-"""Setting back what failed, so that a run can go on where it went wrong. Part of ``RunState.apply``.
+"""Setting back what is to be done again, so that a run can go on from there. Part of ``RunState.apply``.
 
-What succeeded keeps its result, inside a failed loop or group too; what hangs on a failed task is done again with it.
+What failed is set back, what was asked for, and what hangs on either; everything else keeps its result, inside a
+failed loop or group too. A loop's item is a unit: nothing inside of one that succeeded is kept.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from autoglm.engine import repeats
 from autoglm.engine.state import UNREAD, Instance, LoopState, Scope
 from autoglm.engine.states import TaskStatus
+from autoglm.graph.model import ScopePlan
 
 if TYPE_CHECKING:
     from autoglm.engine.run_state import RunState
 
 
-def reopen_scope(state: RunState, scope: Scope, at: float) -> None:
-    """Set back what failed, was cancelled or never came to its turn, and everything that hangs on it."""
+class Choice:
+    """What of a task was asked for: all of it, some of its items, or something inside of it (a group)."""
+
+    __slots__ = ("inner", "items", "whole")
+
+    def __init__(self) -> None:
+        self.whole = False
+        self.items: set[int] = set()
+        self.inner: Chosen = {}
+
+
+Chosen = dict[int, Choice]
+"""What was asked for in a scope, by local index."""
+NOTHING: Chosen = {}
+
+
+def choose(plan: ScopePlan, tasks: Iterable[str]) -> Chosen:
+    """Return what the ids and paths ``tasks`` mean, below the scope of ``plan``; what does not exist is left out.
+
+    ``outer.inner`` is a task inside a group, ``clean[12]`` an item, ``each[3].inner`` the item it lies in. A path that
+    leads into a loop means the whole loop.
+    """
+    chosen: Chosen = {}
+    for task in tasks:
+        _choose(plan, chosen, task.split("."))
+    return chosen
+
+
+def _choose(plan: ScopePlan, chosen: Chosen, parts: list[str]) -> None:
+    name, _, number = parts[0].partition("[")
+    local = plan.names.get(name)
+    if local is None:
+        return
+    node = plan.nodes[local]
+    choice = chosen.setdefault(local, Choice())
+    if number:
+        choice.items.add(int(number.rstrip("]")))
+    elif len(parts) == 1 or node.loop is not None or node.body is None:
+        choice.whole = True
+    else:
+        _choose(node.body, choice.inner, parts[1:])
+
+
+def reopen_scope(state: RunState, scope: Scope, at: float, chosen: Chosen = NOTHING) -> None:
+    """Set back what was chosen, what failed, was cancelled or never came to its turn, and what hangs on any of it."""
     scope.cancelled = False
     scope.failed = []
-    again: set[int] = set()
-    for local, instance in enumerate(scope.instances):
-        if local not in again and (instance is None or not instance.is_final or instance.is_failure):
-            again |= _below(scope, local)
+    again = below(scope, [*unfinished(scope), *chosen])
     for local in again:
         instance = scope.instances[local]
         if instance is not None and instance.status is not TaskStatus.PENDING:
-            _set_back(state, instance, at)
+            set_back(state, instance, at, chosen.get(local), is_below=_is_below(scope, local, again))
+    unblock(state, scope, again)
+
+
+def unfinished(scope: Scope) -> Iterable[int]:
+    """Yield what failed in a scope, was cancelled or never came to its turn."""
+    for local, instance in enumerate(scope.instances):
+        if instance is None or not instance.is_final or instance.is_failure:
+            yield local
+
+
+def below(scope: Scope, locals_: Iterable[int]) -> set[int]:
+    """Return the given tasks of a scope and everything that hangs on them."""
+    found = set(locals_)
+    stack = list(found)
+    while stack:
+        for successor in scope.plan.nodes[stack.pop()].successors:
+            if successor not in found:
+                found.add(successor)
+                stack.append(successor)
+    return found
+
+
+def _is_below(scope: Scope, local: int, again: set[int]) -> bool:
+    return any(edge.upstream in again for edge in scope.plan.nodes[local].edges)
+
+
+def unblock(state: RunState, scope: Scope, again: set[int]) -> None:
+    """Count anew what the tasks of a scope wait for, and let those go on that wait for nothing."""
     for local, node in enumerate(scope.plan.nodes):
         met = (scope.instances[edge.upstream] for edge in node.edges)
         scope.unmet[local] = sum(1 for upstream in met if upstream is None or not upstream.is_final)
@@ -37,20 +108,21 @@ def reopen_scope(state: RunState, scope: Scope, at: float) -> None:
         state.ended(scope.owner)
 
 
-def _below(scope: Scope, local: int) -> set[int]:
-    found = {local}
-    stack = [local]
-    while stack:
-        for successor in scope.plan.nodes[stack.pop()].successors:
-            if successor not in found:
-                found.add(successor)
-                stack.append(successor)
-    return found
+def keeps_parts(instance: Instance, choice: Choice | None, *, is_below: bool) -> bool:
+    """Return whether a loop or a group that is set back keeps what succeeded inside it."""
+    if is_below or not instance.is_composite or (choice is not None and choice.whole):
+        return False
+    if choice is None:
+        return instance.is_failure
+    loop = instance.loop
+    if loop is not None and loop.source is not None:  # rows of a file are not kept once they are done
+        return choice.items <= loop.kept.keys()
+    return True
 
 
-def _set_back(state: RunState, instance: Instance, at: float) -> None:
-    """Make a final instance pending again; a loop or a group that failed keeps what succeeded inside it."""
-    keep = instance.is_failure and instance.is_composite
+def set_back(state: RunState, instance: Instance, at: float, choice: Choice | None, *, is_below: bool) -> None:
+    """Make a final instance pending again; a loop or a group may keep what succeeded inside it."""
+    keep = keeps_parts(instance, choice, is_below=is_below)
     instance.scope.left += 1
     _move_back(state, instance, at)
     if not keep:
@@ -60,10 +132,11 @@ def _set_back(state: RunState, instance: Instance, at: float) -> None:
         return
     state.begin(instance, at)
     if instance.child is not None:
-        reopen_scope(state, instance.child, at)
+        state.remember(instance.child)
+        reopen_scope(state, instance.child, at, choice.inner if choice is not None else NOTHING)
         state.set_deadline(instance, at)
     if instance.loop is not None:
-        _reopen_loop(state, instance, instance.loop, at)
+        _reopen_loop(state, instance, instance.loop, at, choice.items if choice is not None else set())
 
 
 def _move_back(state: RunState, instance: Instance, at: float) -> None:
@@ -75,12 +148,15 @@ def _move_back(state: RunState, instance: Instance, at: float) -> None:
     instance.value = UNREAD
 
 
-def _reopen_loop(state: RunState, owner: Instance, loop: LoopState, at: float) -> None:
+def _reopen_loop(state: RunState, owner: Instance, loop: LoopState, at: float, items: set[int]) -> None:
     loop.cancelled = False
     loop.first_failure = None
-    loop.redo = sorted(loop.kept, reverse=True)
+    asked = {index for index in items if index < loop.next}
+    loop.redo = sorted(asked | loop.kept.keys(), reverse=True)
     loop.retries.clear()
     loop.reading = False
+    for index in asked:
+        _drop_item(state, loop, index)
     for item in loop.kept.values():
         if item.status is not TaskStatus.PENDING:  # else its turn has not come since it was last set back
             _move_back(state, item, at)
@@ -90,3 +166,18 @@ def _reopen_loop(state: RunState, owner: Instance, loop: LoopState, at: float) -
         state.ended(owner)
     elif loop.has_next or not loop.exhausted:
         state.ready(owner)
+
+
+def _drop_item(state: RunState, loop: LoopState, index: int) -> None:
+    """Forget what came of an item; one that failed keeps only itself."""
+    kept = loop.kept.get(index)
+    if kept is not None:
+        if kept.child is not None:
+            state.forget(kept.child)
+            kept.child = None
+    elif index < len(loop.results):
+        was = TaskStatus.SKIPPED if loop.results[index] is None else TaskStatus.SUCCEEDED
+        state.counts[was] -= 1
+        loop.results[index] = None
+    else:
+        state.counts[TaskStatus.SKIPPED] -= 1

@@ -179,17 +179,19 @@ class RunState:
         found = loop.open.get(index)
         if found is not None:
             return found
-        if loop.redo and loop.redo[-1] == index:
+        is_again = bool(loop.redo) and loop.redo[-1] == index
+        if is_again:
             loop.redo.pop()
-            item = loop.kept.pop(index)
         elif index == loop.next:
             loop.next += 1
             loop.goes_on, owner.due = False, None
+        else:
+            raise EngineError(f"item {index} of {owner.id!r} is out of turn", code="unknown-instance")
+        item = loop.kept.pop(index, None) if is_again else None
+        if item is None:
             made, self._made = self._made, None
             is_it = made is not None and made.index == index and made.node is owner.node and made.scope is owner.scope
             item = made if made is not None and is_it else Instance.of_item(owner, index)
-        else:
-            raise EngineError(f"item {index} of {owner.id!r} is out of turn", code="unknown-instance")
         loop.open[index] = item
         return item
 
@@ -523,7 +525,7 @@ class RunState:
         self._candidates.clear()
         self._timers.clear()
         self._ready.clear()
-        reopening.reopen_scope(self, self.root, at)
+        reopening.reopen_scope(self, self.root, at, reopening.choose(self.graph.root, event.tasks))
 
     # ------------------------------------------------------------------------------------------ what is to be decided
 
@@ -539,6 +541,10 @@ class RunState:
     def ready(self, instance: Instance) -> None:
         """Let a task, or a loop's next item, wait for its slot."""
         self._ready.push(instance)
+
+    def remember(self, scope: Scope) -> None:
+        """Take up a scope again that had ended."""
+        self._scopes[scope.prefix] = scope
 
     def forget(self, scope: Scope) -> None:
         """Drop a scope that will be opened anew."""
