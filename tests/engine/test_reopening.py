@@ -161,10 +161,10 @@ def test_the_plan_tells_why(play: Play) -> None:
     world.fail("f[1]")
     world.fail("b")
     assert what_is_done_again(world.run, ("e",)) == [
-        Again("b", Why.FAILED, "it went wrong", None, "failed"),
-        Again("c", Why.BELOW, "b", None, "skipped"),
-        Again("e", Why.ASKED, "", None, "succeeded"),
-        Again("f", Why.FAILED, "1 of 2 items failed; first f[1]: it went wrong", 1, "failed"),
+        Again("b", Why.FAILED, "it went wrong", None, False, "failed"),
+        Again("c", Why.BELOW, "b", None, False, "skipped"),
+        Again("e", Why.ASKED, "", None, False, "succeeded"),
+        Again("f", Why.FAILED, "1 of 2 items failed; first f[1]: it went wrong", 1, True, "failed"),
     ]
 
 

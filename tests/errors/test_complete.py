@@ -22,12 +22,12 @@ model-not-found model-overloaded model-parameter-invalid model-rate-limited mode
 model-request-rejected model-server-error model-timeout model-unauthorized name-invalid
 offline-unsupported-schema output-failed output-file output-schema-invalid outputs-failed plugin-broken
 plugin-duplicate plugin-unknown project-path prompt-too-long record-not-found run-ambiguous run-broken-off
-run-ended run-exists run-id-invalid run-locked run-not-driven run-not-ended run-not-started
+run-exists run-id-invalid run-locked run-not-driven run-not-ended run-not-started
 schema-mismatch secret-input-missing secret-missing secrets-readable sequence-conflict setting-invalid
 setting-literal-key setting-unknown settings-unreadable source-changed source-invalid source-line-too-long
 source-needs-extra source-not-found source-too-large source-unreadable source-unsupported spec
 state-folder store store-bad-value store-busy store-closed store-damaged store-failed store-foreign
-store-path store-read-only store-too-new task-failed task-not-found task-type-failed too-large
+store-path store-read-only store-too-new task-failed task-type-failed too-large
 unknown-instance unknown-status usage
 """
 """Codes that no golden file shows yet. This list only gets shorter."""

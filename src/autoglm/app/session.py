@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 import msgspec
 
+from autoglm.app import correcting
 from autoglm.app.catalog import build_catalog
 from autoglm.app.inputs import check_inputs
 from autoglm.app.loading import Loaded, load_file
@@ -60,6 +61,14 @@ class Manner(TypedDict, total=False):
     observers: Sequence[Observer]
     on_created: Callable[[Run], None] | None
     """Called with the run before anything of it happens."""
+
+
+class Replayed(NamedTuple):
+    """A run read from its journal, the number of its last record, and what scrubs its secrets."""
+
+    run: Run
+    last: int
+    redactor: Redactor
 
 
 class Session:
@@ -249,21 +258,23 @@ class Session:
         self,
         run_id: str,
         inputs: Mapping[str, Any] | None = None,
+        *,
+        tasks: Sequence[str] = (),
+        replayed: Replayed | None = None,
         **manner: Unpack[Manner],
     ) -> RunReport:
         """Run again what failed or was cancelled in an ended run, and what hangs on it; the rest keeps its results.
 
+        ``tasks`` (ids or static paths) run again too, however they ended, with all that hangs on them. ``replayed`` is
+        what :func:`autoglm.app.correcting.plan_retry` read, so that it need not be read twice.
+
         Raises:
             LeaseHeld: another process drives it.
-            UsageError: it has not ended, or it succeeded.
+            UsageError: it has not ended, it succeeded and no tasks are given, or there is no such task.
         """
-        row = self.store.get_run(run_id)
-        if row.status not in RUN_FINAL:
-            hint = f"`autoglm resume {run_id}` continues it"
-            raise UsageError(f"run {run_id} has not ended: {row.status}", code="run-not-ended", hint=hint)
-        if row.status == RunStatus.SUCCEEDED:
-            raise UsageError(f"run {run_id} succeeded: there is nothing to retry", code="run-ended")
-        return await self._continue(run_id, [m.Reopen()], inputs, manner)
+        if replayed is None:
+            replayed = correcting.plan_retry(self, run_id, tasks).replayed
+        return await self._continue(run_id, [m.Reopen(tuple(tasks))], inputs, manner, replayed=replayed)
 
     async def cancel(self, run_id: str, reason: str = "") -> str:
         """Cancel a run: by a message to whoever drives it, or here when nobody does. Return its status then.
@@ -282,6 +293,13 @@ class Session:
             self.store.post_signal(run_id, "cancel", reason, self._clock())
             return "cancelling"
         return done.status
+
+    def replayed(self, run_id: str) -> Replayed:
+        """Return a run replayed from its journal, to go on with. Raises StoreError."""
+        workflow, _ = read_definition(self.store, read_created(self.store, run_id))
+        redactor = Redactor()
+        view = SecretView(self.project, redactor)
+        return Replayed(*replay(self.store, run_id, compile_graph(workflow, self.catalog), view), redactor)
 
     def open_run(self, run_id: str) -> tuple[Run, Workflow, str]:
         """Return a run replayed from its journal, to look at; its workflow; and the text of its file."""
@@ -313,15 +331,14 @@ class Session:
         manner: Manner,
         *,
         needs_secrets: bool = True,
+        replayed: Replayed | None = None,
     ) -> RunReport:
         lease, heard = self._acquire(run_id)
         try:
-            created = read_created(self.store, run_id)
-            workflow, _ = read_definition(self.store, created)
-            secret_inputs = self._secret_inputs(created, inputs or {}) if needs_secrets else {}
-            redactor = Redactor()
-            view = SecretView(self.project, redactor)
-            run, last = replay(self.store, run_id, compile_graph(workflow, self.catalog), view)
+            secret_inputs = self._secret_inputs(run_id, inputs or {}) if needs_secrets else {}
+            if replayed is None or replayed.last != self.store.get_run(run_id).last_seq:
+                replayed = self.replayed(run_id)
+            run, last, redactor = replayed
             run.provide(secret_inputs)
         except BaseException:
             self.store.release(lease)
@@ -415,10 +432,10 @@ class Session:
         heard = last_signal(store, run_id)
         return store.acquire(run_id, owner, now, LEASE_SECONDS, alive=alive), heard
 
-    def _secret_inputs(self, created: m.RunCreated, given: Mapping[str, Any]) -> dict[str, Secret]:
+    def _secret_inputs(self, run_id: str, given: Mapping[str, Any]) -> dict[str, Secret]:
         found: dict[str, Secret] = {}
         missing: list[str] = []
-        for name in created.secret_inputs:
+        for name in read_created(self.store, run_id).secret_inputs:
             value = given.get(name, os.environ.get(INPUT_PREFIX + name.upper()))
             if value is None:
                 missing.append(name)

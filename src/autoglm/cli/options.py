@@ -33,3 +33,5 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show every line 
 MaxParallel = Annotated[
     int | None, typer.Option("--max-parallel", min=1, metavar="N", help="How many attempts may run at once.")
 ]
+Plan = Annotated[bool, typer.Option("--plan", help="Only tell what would run again, and why.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]

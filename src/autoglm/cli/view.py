@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING
 
 from autoglm.base.durations import format_duration
@@ -27,6 +27,7 @@ from autoglm.engine import messages as m
 if TYPE_CHECKING:
     from rich.console import Group
 
+    from autoglm.engine.redoing import Again
     from autoglm.spec.model import Task, Workflow
     from autoglm.stores.protocol import LogLine
 
@@ -79,6 +80,8 @@ class RunView:
         """What was asked of the run and is under way; first in the footer."""
         self.hint = ""
         """What the reader can do; last in the footer."""
+        self.again: Sequence[Again] = ()
+        """What will be done again when the run is reopened."""
         self._order: list[TaskView] = []
         self._counts: dict[str, int] = {}
         self._active: dict[str, TaskView] = {}
@@ -294,7 +297,12 @@ class RunView:
     def _reopen(self) -> None:
         """What failed will run again: it is told about anew when it does."""
         self.failures, self.failure_count = [], 0
+        for each in self.again:
+            self._again(self._view(static_path(each.task)), each.items or 0)
+        whole = {static_path(each.task) for each in self.again if each.items is None and not each.keeps}
         for view in self._order:
+            if not whole.isdisjoint(accumulate(view.path.split("."), "{}.{}".format)):
+                self._again(view, None)
             if view.status in FAILED or view.status == "cancelled" or view.upstream_failed:
                 self._set(view, "pending")
                 view.error, view.ended_at, view.upstream_failed = "", None, False
@@ -303,6 +311,17 @@ class RunView:
                     progress.ended -= progress.failed + progress.cancelled
                     progress.failed = progress.cancelled = 0
                     progress.samples.clear()
+
+    def _again(self, view: TaskView, items: int | None) -> None:
+        """Put back a task that is done again, or so many of its items, however it ended."""
+        self._set(view, "pending")
+        view.error, view.ended_at, view.upstream_failed = "", None, False
+        if view.progress is not None and items is not None:
+            view.progress.ended -= items
+            view.progress.failed = view.progress.cancelled = 0
+            view.progress.samples.clear()
+        else:
+            view.progress = None
 
     # --------------------------------------------------------------------------------------------------- counting
 

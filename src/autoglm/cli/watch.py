@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from autoglm.app.session import Session
     from autoglm.cli.live import LiveScreen
     from autoglm.engine.machine import Run
+    from autoglm.engine.redoing import Again
     from autoglm.runtime.observer import Observer
 
 
@@ -39,6 +40,8 @@ class Manner:
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    again: Sequence[Again] = ()
+    """What will be done again, of a run that is reopened."""
 
 
 class Start(Protocol):
@@ -63,6 +66,7 @@ def drive(session: Session, start: Start, manner: Manner) -> int:
 
 async def _drive(session: Session, start: Start, manner: Manner, strays: Strays) -> int:
     view = RunView("", "")
+    view.again = manner.again
     printer = PlainPrinter(view, sys.stdout, verbose=manner.verbose, quiet=manner.quiet or manner.json)
     watcher: PlainPrinter | LiveScreen = printer
     begin: Callable[[], None] = sys.stdout.flush

@@ -42,6 +42,8 @@ class Again(msgspec.Struct, frozen=True):
     """The upstream that is done again, the failure's message, or what has changed."""
     items: int | None = None
     """How many of a loop's items; None for all of it."""
+    keeps: bool = False
+    """What succeeded inside it is kept."""
     was: str = "pending"
     """How it had ended."""
 
@@ -72,7 +74,7 @@ def _of_scope(scope: Scope, chosen: Chosen, changes: Mapping[str, tuple[Why, str
         if keeps and instance is not None and instance.loop is not None:
             items = len(instance.loop.kept.keys() | (choice.items if choice is not None else set()))
         was = TaskStatus.PENDING if instance is None else instance.status
-        yield Again(f"{scope.prefix}{node.name}", why, because, items, was.value)
+        yield Again(f"{scope.prefix}{node.name}", why, because, items, keeps, was.value)
         if keeps and instance is not None and instance.child is not None:
             yield from _of_scope(instance.child, choice.inner if choice is not None else {}, changes)
 

@@ -76,11 +76,23 @@ def resume(
 
     Nothing that was recorded is done again.
     """
-    return _go_on("resume", run, inputs or [], project, store, max_parallel, (json, quiet, verbose))
+    from autoglm.cli.opening import open_session
+    from autoglm.cli.watch import Manner, drive
+
+    with open_session(project, store) as session:
+        run_id = session.find_run(run)
+        start = partial(session.resume, run_id, _secrets(inputs or []), max_parallel=max_parallel)
+        return drive(session, start, Manner(json, quiet, verbose))
 
 
 def retry(
     run: options.RunId,
+    from_: Annotated[
+        list[str] | None,
+        typer.Option("--from", metavar="TASK", help="Run this task again too, and what hangs on it; may be repeated."),
+    ] = None,
+    plan: options.Plan = False,
+    yes: options.Yes = False,
     inputs: options.SecretInputs = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -93,26 +105,26 @@ def retry(
 
     What was cancelled, and what hangs on either, runs again too; the rest keeps its results.
     """
-    return _go_on("retry", run, inputs or [], project, store, max_parallel, (json, quiet, verbose))
-
-
-def _go_on(
-    what: Literal["resume", "retry"],
-    run: str,
-    inputs: list[str],
-    project: Path | None,
-    store: str | None,
-    max_parallel: int | None,
-    manner: tuple[bool, bool, bool],
-) -> int:
+    from autoglm.app.correcting import plan_retry
+    from autoglm.cli.correction import agree
     from autoglm.cli.opening import open_session
     from autoglm.cli.watch import Manner, drive
 
     with open_session(project, store) as session:
         run_id = session.find_run(run)
-        method = session.resume if what == "resume" else session.retry
-        start = partial(method, run_id, _secrets(inputs), max_parallel=max_parallel)
-        return drive(session, start, Manner(*manner))
+        tasks = tuple(from_ or ())
+        correction = plan_retry(session, run_id, tasks)
+        if not agree(correction, plan=plan, ask=bool(tasks) and not yes, json=json, quiet=quiet or not (tasks or plan)):
+            return 0
+        start = partial(
+            session.retry,
+            run_id,
+            _secrets(inputs or []),
+            tasks=tasks,
+            replayed=correction.replayed,
+            max_parallel=max_parallel,
+        )
+        return drive(session, start, Manner(json, quiet, verbose, correction.again))
 
 
 def _secrets(pairs: list[str]) -> dict[str, str]:

@@ -1,0 +1,67 @@
+"""What will run again, shown before it does; and the question whether it may."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from autoglm.cli.measure import clip, harmless
+from autoglm.cli.output import is_terminal, say, say_json, warn
+from autoglm.cli.tables import say_table
+from autoglm.engine.redoing import Again, Why
+
+if TYPE_CHECKING:
+    from autoglm.app.correcting import Correction
+
+_SHOWN = 40
+_WIDTH = 120
+_WORDS = {
+    Why.ASKED: "you named it",
+    Why.CHANGED: "changed",
+    Why.NEW: "new",
+    Why.FAILED: "failed",
+    Why.CANCELLED: "was cancelled",
+    Why.NOT_RUN: "has not run",
+    Why.BELOW: "after",
+}
+
+
+def agree(correction: Correction, *, plan: bool, ask: bool, json: bool, quiet: bool) -> bool:
+    """Show the plan, and return whether to go on: not with ``plan``, nor when the person at the terminal says no."""
+    if plan and json:
+        say_json(correction.as_dict())
+    elif plan or not (json or quiet):
+        _show(correction)
+    if plan:
+        return False
+    if not ask or json or quiet or not (is_terminal(sys.stdout) and sys.stdin.isatty()):
+        return True
+    sys.stdout.write("go on? [y/N] ")
+    sys.stdout.flush()
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    warn("nothing was done")
+    return False
+
+
+def _show(correction: Correction) -> None:
+    again = correction.again
+    count = len(again)
+    keep = f"{correction.kept:,} of the file keep their results" if correction.kept else "none keeps its result"
+    say(f"{count:,} task{'s' if count != 1 else ''} will run again; {keep}")
+    if again:
+        rows = [[harmless(each.task), each.was, _items(each), _because(each)] for each in again[:_SHOWN]]
+        say_table(["AGAIN", "WAS", "ITEMS", "BECAUSE"], rows, status=1)
+    if count > _SHOWN:
+        say(f"… and {count - _SHOWN:,} more: --plan --json")
+
+
+def _items(each: Again) -> str:
+    return "" if each.items is None else f"{each.items:,}"
+
+
+def _because(each: Again) -> str:
+    words = _WORDS[each.why]
+    if each.why is Why.BELOW:
+        return f"{words} {each.because}"
+    return clip(harmless(f"{words}: {each.because}" if each.because else words), _WIDTH)

@@ -1,0 +1,43 @@
+"""Errors of correcting a run."""
+
+from __future__ import annotations
+
+from tests.errors.scene import Scene
+
+FLOW = """
+name: flow
+tasks:
+  - name: clean
+    handler: clean
+    loop: {file: rows.jsonl}
+  - name: report
+    handler: report
+    depends_on: clean
+"""
+
+
+def prepared(at: Scene) -> None:
+    at.write("tasks/work.py", "def clean(item):\n    return item\n\n\ndef report():\n    return 1\n")
+    at.write("rows.jsonl", "1\n2\n")
+    at.write("flow.yaml", FLOW)
+    at.autoglm("run", "flow.yaml", "--run-id", "r", quietly=True)
+
+
+def test_retry_from_a_task_that_is_not_there(scene: Scene) -> None:
+    prepared(scene)
+    scene.autoglm("retry", "r", "--from", "cleen")
+    scene.autoglm("retry", "r", "--from", "clean[7]")
+    scene.autoglm("retry", "r", "--from", "report.inner")
+    scene.shows("task-not-found")
+
+
+def test_retry_from_a_row_that_is_not_kept(scene: Scene) -> None:
+    prepared(scene)
+    scene.autoglm("retry", "r", "--from", "clean[1]")
+    scene.shows("item-not-kept")
+
+
+def test_retry_of_a_run_that_succeeded(scene: Scene) -> None:
+    prepared(scene)
+    scene.autoglm("retry", "r")
+    scene.shows("run-ended")
