@@ -105,9 +105,13 @@ def _check_item(run: Run, task: str, path: str, number: str) -> None:
     if loop is None or not number.endswith("]") or not number[:-1].isdecimal() or int(number[:-1]) >= loop.next:
         had = f"it had {loop.next:,} items" if loop is not None else f"`{path}` is no loop that has started"
         raise UsageError(f"the run has no task {task!r}", code="task-not-found", hint=had)
-    if loop.source is not None and int(number[:-1]) not in loop.kept:
-        raise UsageError(
-            f"{task!r} cannot be done again on its own: rows of a file are not kept once they are done",
-            code="item-not-kept",
-            hint=f"`--from {path}` goes over the whole file again",
-        )
+    if int(number[:-1]) in loop.kept:
+        return
+    why = None
+    if loop.source is not None:
+        why = "rows of a file are not kept once they are done"
+    elif loop.plan is not None:
+        why = "each iteration hangs on the one before it"
+    if why is not None:
+        message = f"{task!r} cannot be done again on its own: {why}"
+        raise UsageError(message, code="item-not-kept", hint=f"`--from {path}` begins the whole loop anew")

@@ -115,7 +115,7 @@ def keeps_parts(instance: Instance, choice: Choice | None, *, is_below: bool) ->
     if choice is None:
         return instance.is_failure
     loop = instance.loop
-    if loop is not None and loop.source is not None:  # rows of a file are not kept once they are done
+    if loop is not None and (loop.source is not None or loop.plan is not None):  # their items do not stand alone
         return choice.items <= loop.kept.keys()
     return True
 
