@@ -40,9 +40,15 @@ def completion(text: str | None = "hello", **changes: Any) -> dict[str, Any]:
     }
 
 
+def embeddings(texts: list[str], **changes: Any) -> dict[str, Any]:
+    """Return the body of good vectors: the length of each text, and one."""
+    data = [{"object": "embedding", "index": at, "embedding": [float(len(text)), 1.0]} for at, text in enumerate(texts)]
+    return {"data": data, "model": "served-model", "usage": {"prompt_tokens": 5, "total_tokens": 5}, **changes}
+
+
 @asynccontextmanager
-async def serve(reply: Reply | None = None) -> AsyncIterator[Peer]:
-    """Run a server on loopback that answers every chat call with ``reply(request)``."""
+async def serve(reply: Reply | None = None, embed: Reply | None = None) -> AsyncIterator[Peer]:
+    """Run a server on loopback that answers every chat call with ``reply(request)``, and embeddings with ``embed``."""
     peer = Peer("")
 
     async def chat(request: web.Request) -> web.Response:
@@ -52,14 +58,117 @@ async def serve(reply: Reply | None = None) -> AsyncIterator[Peer]:
         peer.paths.append(request.path_qs)
         return web.json_response(reply(body) if reply else completion(), dumps=json.dumps)
 
+    async def vectors(request: web.Request) -> web.Response:
+        body = await request.json()
+        peer.requests.append(body)
+        peer.paths.append(request.path_qs)
+        return web.json_response(embed(body) if embed else embeddings(body["input"]))
+
     app = web.Application()
     app.router.add_post("/v1/chat/completions", chat)
+    app.router.add_post("/v1/embeddings", vectors)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
     peer.url = f"http://127.0.0.1:{port}/v1"
+    try:
+        yield peer
+    finally:
+        await runner.cleanup()
+
+
+def chunk(text: str | None = None, finish: str | None = None, **changes: Any) -> dict[str, Any]:
+    """Return a piece of a streamed answer."""
+    delta = {} if text is None else {"content": text}
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return {"id": "c1", "model": "served-model", "choices": [choice], **changes}
+
+
+def events(*pieces: dict[str, Any] | str) -> bytes:
+    """Return pieces as server-sent events."""
+    return b"".join(f"data: {each if isinstance(each, str) else json.dumps(each)}\n\n".encode() for each in pieces)
+
+
+def stream_head(content_type: str = "text/event-stream") -> bytes:
+    """Return the head of a streamed answer, which ends when the connection does."""
+    return f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nConnection: close\r\n\r\n".encode()
+
+
+@dataclass
+class BatchPeer:
+    """A provider's files and batches. A batch goes on by one step each time somebody asks how it stands."""
+
+    url: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    batches: dict[str, dict[str, Any]] = field(default_factory=dict)
+    steps: tuple[str, ...] = ("validating", "in_progress", "completed")
+    answer: Reply = lambda body: completion(f"answer to {body['messages'][-1]['content']}")
+    deleted: list[str] = field(default_factory=list)
+
+    async def upload(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        assert form["purpose"] == "batch"
+        name = f"file-{len(self.files)}"
+        self.files[name] = form["file"].file.read()
+        return web.json_response({"id": name, "bytes": len(self.files[name]), "object": "file"})
+
+    async def content(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        if name not in self.files:
+            return web.json_response({"error": {"message": "no such file", "code": "not_found"}}, status=404)
+        return web.Response(body=self.files[name], content_type="application/octet-stream")
+
+    async def delete(self, request: web.Request) -> web.Response:
+        self.deleted.append(request.match_info["id"])
+        found = self.files.pop(request.match_info["id"], None)
+        return web.json_response({"deleted": found is not None}, status=200 if found is not None else 404)
+
+    async def create(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        name = f"batch-{len(self.batches)}"
+        self.batches[name] = {"id": name, "status": self.steps[0], "asked": 0, **body}
+        return web.json_response(self._shown(name))
+
+    async def get(self, request: web.Request) -> web.Response:
+        batch = self.batches[request.match_info["id"]]
+        batch["asked"] += 1
+        batch["status"] = self.steps[min(batch["asked"], len(self.steps) - 1)]
+        if batch["status"] == "completed" and "output_file_id" not in batch:
+            lines = [json.loads(line) for line in self.files[batch["input_file_id"]].splitlines()]
+            results = [
+                {"custom_id": line["custom_id"], "response": {"status_code": 200, "body": self.answer(line["body"])}}
+                for line in reversed(lines)  # the order of results is any
+            ]
+            batch["output_file_id"] = f"file-{len(self.files)}"
+            self.files[batch["output_file_id"]] = b"".join(json.dumps(each).encode() + b"\n" for each in results)
+            batch["request_counts"] = {"total": len(lines), "completed": len(lines), "failed": 0}
+        return web.json_response(self._shown(batch["id"]))
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        self.batches[request.match_info["id"]]["status"] = "cancelled"
+        return web.json_response(self._shown(request.match_info["id"]))
+
+    def _shown(self, name: str) -> dict[str, Any]:
+        return {key: value for key, value in self.batches[name].items() if key != "asked"}
+
+
+@asynccontextmanager
+async def serve_batches(peer: BatchPeer | None = None) -> AsyncIterator[BatchPeer]:
+    """Run a server on loopback that has files and batches."""
+    peer = peer or BatchPeer()
+    app = web.Application()
+    app.router.add_post("/v1/files", peer.upload)
+    app.router.add_get("/v1/files/{id}/content", peer.content)
+    app.router.add_delete("/v1/files/{id}", peer.delete)
+    app.router.add_post("/v1/batches", peer.create)
+    app.router.add_get("/v1/batches/{id}", peer.get)
+    app.router.add_post("/v1/batches/{id}/cancel", peer.cancel)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    peer.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
     try:
         yield peer
     finally:

@@ -210,3 +210,37 @@ def test_naming_models_loads_no_http_client():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+class TestFurtherFields:
+    def test_they_reach_the_endpoint_and_a_nearer_declaration_wins(self):
+        far = ModelSpec(base_url="http://x/v1", connect_timeout=1, first_token_timeout=2, proxy="http://p:1", timeout=9)
+        near = ModelSpec(model="far", first_token_timeout=3, context_tokens=4000, adapter="openai")
+        got = resolve_model("near", {"near": near, "far": far}, {}, {})
+        assert (got.connect_timeout, got.first_token_timeout, got.timeout) == (1, 3, 9)
+        assert (got.proxy, got.context_tokens, got.adapter) == ("http://p:1", 4000, "openai")
+
+    def test_a_proxy_that_is_no_address(self):
+        with pytest.raises(TaskError) as caught:
+            resolve_model("m", {"m": ModelSpec(base_url="http://x", proxy="over there")}, {}, {})
+        assert caught.value.code == "model-address-invalid"
+        assert "`proxy`" in caught.value.message
+
+    def test_a_provider_that_bears_little_begins_with_little(self):
+        key = {"ZHIPUAI_API_KEY": "k" * 12}
+        assert resolve_model("zhipu/glm-4.7", {}, {}, key).max_parallel == 4
+        many = ModelSpec(model="zhipu/glm-4.7", max_parallel=32)
+        assert resolve_model("many", {"many": many}, {}, key).max_parallel == 32
+        assert resolve_model("ollama/x", {}, {}, {}).max_parallel is None
+
+    @pytest.mark.parametrize(
+        ("name", "variable", "address"),
+        [
+            ("deepseek/deepseek-chat", "DEEPSEEK_API_KEY", "https://api.deepseek.com/v1/"),
+            ("qwen/qwen3-max", "DASHSCOPE_API_KEY", "https://dashscope.aliyuncs.com/compatible-mode/v1/"),
+        ],
+    )
+    def test_further_providers(self, name, variable, address):
+        got = resolve_model(name, {}, {}, {variable: "k" * 12})
+        assert (got.base_url, got.profile.name) == (address, name.partition("/")[0])
+        assert resolve_model("llamacpp/tiny", {}, {}, {}).base_url == "http://127.0.0.1:8080/v1/"

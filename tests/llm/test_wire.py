@@ -15,7 +15,8 @@ from autoglm.llm.chat import ChatRequest
 from autoglm.llm.errors import retry_after
 from autoglm.llm.models import Endpoint
 from autoglm.llm.profiles import COMPATIBLE, OPENAI, ZHIPU
-from autoglm.llm.wire import Wire, is_loopback
+from autoglm.llm.transport import is_loopback
+from autoglm.llm.wire import Wire
 
 from .peer import completion, http, script, serve
 

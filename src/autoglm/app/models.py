@@ -9,7 +9,7 @@ from autoglm.base.errors import TaskError
 from autoglm.spec.expressions import ExpressionError, compile_template
 from autoglm.spec.model import ModelSpec
 
-_TEMPLATED = ("base_url", "api_key", "headers", "model")
+_TEMPLATED = ("base_url", "api_key", "headers", "model", "proxy")
 
 
 class Models(Mapping[str, ModelSpec]):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,7 @@ from autoglm.base.errors import TaskError
 from autoglm.base.schemas import Schema
 from autoglm.llm.errors import bad_response, refusal, withheld
 from autoglm.llm.models import Endpoint
+from autoglm.llm.profiles import Profile
 
 Message = Mapping[str, Any]
 """``{"role": …, "content": …}``; content is text or a list of parts."""
@@ -47,13 +48,37 @@ class Usage(msgspec.Struct, frozen=True):
 _UNREPORTED = Usage(reported=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """One answer. ``raw`` is the whole body as it came."""
+class ToolCall(msgspec.Struct, frozen=True):
+    """A function that the model wants to be called."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON text, as the model wrote it: it may be anything."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One of the answers to a call."""
 
     text: str
     reasoning: str | None = None
     finish_reason: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    logprobs: tuple[dict[str, Any], ...] = ()
+    """A ``{token, logprob, top_logprobs}`` for each token, where they were asked for and the server gives them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer. ``raw`` is the whole body as it came; of a stream, what it came to as one body."""
+
+    text: str
+    reasoning: str | None = None
+    finish_reason: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    logprobs: tuple[dict[str, Any], ...] = ()
+    more: tuple[Choice, ...] = ()
+    """The further answers of a call that asked for several (``n``)."""
     usage: Usage = _UNREPORTED
     model: str | None = None
     id: str | None = None
@@ -71,7 +96,9 @@ class Answer:
     """Seconds since the epoch, for Retry-After dates."""
 
 
-class _Error(msgspec.Struct):
+class WireError(msgspec.Struct):
+    """What servers put under ``error``."""
+
     code: Any = None
     message: Any = None
     type: Any = None
@@ -80,23 +107,42 @@ class _Error(msgspec.Struct):
 class _ErrorBody(msgspec.Struct):
     """The forms in which servers say what is wrong: OpenAI's, Zhipu's two, FastAPI's, plain ones."""
 
-    error: _Error | str | None = None
+    error: WireError | str | None = None
     code: Any = None
     message: Any = None
     msg: Any = None
     detail: Any = None
 
 
-class _Message(msgspec.Struct):
+class Function(msgspec.Struct):
+    """The function of a tool call, as it travels; in a stream, a piece of it."""
+
+    name: str | None = None
+    arguments: Any = None
+
+
+class WireToolCall(msgspec.Struct):
+    """A tool call as it travels; in a stream, a piece of it."""
+
+    index: int | None = None
+    id: str | None = None
+    function: Function | None = None
+
+
+class WireMessage(msgspec.Struct):
+    """A message as it travels; in a stream, a piece of it."""
+
     content: str | list[dict[str, Any]] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
+    tool_calls: list[WireToolCall] | None = None
 
 
 class _Choice(msgspec.Struct):
-    message: _Message
+    message: WireMessage
     finish_reason: str | None = None
+    logprobs: Any = None
 
 
 class _Completion(msgspec.Struct):
@@ -104,7 +150,7 @@ class _Completion(msgspec.Struct):
     usage: Any = None
     model: Any = None
     id: Any = None
-    error: _Error | str | None = None
+    error: WireError | str | None = None
     code: Any = None
     """Zhipu reports some failures with status 200 and a body of ``code`` and ``msg``."""
 
@@ -113,7 +159,9 @@ _completion_decoder = msgspec.json.Decoder(_Completion)
 _error_decoder = msgspec.json.Decoder(_ErrorBody)
 
 
-def encode_request(endpoint: Endpoint, request: ChatRequest, note: Callable[[str], None] = lambda _: None) -> bytes:
+def encode_request(
+    endpoint: Endpoint, request: ChatRequest, note: Callable[[str], None] = lambda _: None, *, stream: bool = False
+) -> bytes:
     """Return the body of the call. ``note`` takes a line for every parameter that this kind of server does not know.
 
     Raises TaskError ``model-parameter-invalid`` for what the server is known to refuse, and for text that is not
@@ -122,8 +170,19 @@ def encode_request(endpoint: Endpoint, request: ChatRequest, note: Callable[[str
     body: dict[str, Any] = {"model": endpoint.model, "messages": request.messages}
     if request.response_format is not None:
         body["response_format"] = request.response_format
+    if stream:
+        body["stream"] = True
+        if "stream_options" not in endpoint.profile.drops:
+            body.setdefault("stream_options", {"include_usage": True})
+    return encode_body(endpoint, body, request.parameters, note)
+
+
+def encode_body(
+    endpoint: Endpoint, body: dict[str, Any], parameters: Mapping[str, Any], note: Callable[[str], None]
+) -> bytes:
+    """Return ``body`` with the model's parameters and the call's own ones, as the server takes them, as JSON."""
     profile = endpoint.profile
-    for name, value in {**endpoint.parameters, **request.parameters}.items():
+    for name, value in {**endpoint.parameters, **parameters}.items():
         if value is None:
             continue
         if name in profile.drops:
@@ -160,47 +219,99 @@ def _check_parameter(endpoint: Endpoint, name: str, value: Any) -> None:
         )
 
 
-def read_completion(endpoint: Endpoint, answer: Answer) -> Completion:
-    """Return what the server answered. Raises the TaskError of :mod:`autoglm.llm.errors` that fits what it did."""
+T = TypeVar("T")
+
+
+def decode_answer(endpoint: Endpoint, answer: Answer, decoder: msgspec.json.Decoder[T], what: str) -> T:
+    """Return the body of an answer in the form of ``decoder``; ``what`` that is goes into the error.
+
+    Raises the TaskError of :mod:`autoglm.llm.errors` that fits what the server did.
+    """
     if not 200 <= answer.status < 300:
-        raise _refused(endpoint, answer)
-    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        raise refused(endpoint, answer)
+    kind = media_type(answer.headers)
     if kind and kind != "application/json" and not kind.endswith("+json"):
         raise bad_response(endpoint, f"its content type is {kind}, not JSON", excerpt=answer.body)
+    return decode_body(endpoint, answer.body, decoder, what)
+
+
+def decode_body(endpoint: Endpoint, body: bytes, decoder: msgspec.json.Decoder[T], what: str) -> T:
+    """Decode a body, or a piece of a stream. Raises TaskError ``bad-response``."""
     try:
-        decoded = _completion_decoder.decode(answer.body)
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise bad_response(endpoint, f"it lacks the form of a chat completion ({error})", excerpt=answer.body) from None
+        raise bad_response(endpoint, f"it lacks the form of {what} ({error})", excerpt=body) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        what = "it is not valid UTF-8" if isinstance(error, UnicodeDecodeError) else f"it is not JSON ({error})"
-        raise bad_response(endpoint, what, excerpt=answer.body) from None
+        reason = "it is not valid UTF-8" if isinstance(error, UnicodeDecodeError) else f"it is not JSON ({error})"
+        raise bad_response(endpoint, reason, excerpt=body) from None
+
+
+def media_type(headers: Mapping[str, str]) -> str:
+    """Return the content type without its parameters, in lower case; empty where there is none."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def read_completion(endpoint: Endpoint, answer: Answer) -> Completion:
+    """Return what the server answered. Raises the TaskError of :mod:`autoglm.llm.errors` that fits what it did."""
+    decoded = decode_answer(endpoint, answer, _completion_decoder, "a chat completion")
     if not decoded.choices:
         if decoded.error is not None or decoded.code is not None:
-            raise _refused(endpoint, answer)
+            raise refused(endpoint, answer)
         raise bad_response(endpoint, "it holds no choices", excerpt=answer.body)
-    choice = decoded.choices[0]
-    message = choice.message
-    if message.refusal or choice.finish_reason in endpoint.profile.refusals:
-        raise withheld(endpoint, message.refusal or choice.finish_reason or "")
+    first, *others = [_choice(endpoint, each) for each in decoded.choices]
     return Completion(
-        text=_text(message.content),
-        reasoning=message.reasoning_content or message.reasoning,
-        finish_reason=choice.finish_reason,
-        usage=_usage(decoded.usage),
+        text=first.text,
+        reasoning=first.reasoning,
+        finish_reason=first.finish_reason,
+        tool_calls=first.tool_calls,
+        logprobs=first.logprobs,
+        more=tuple(others),
+        usage=read_usage(endpoint.profile, decoded.usage),
         model=decoded.model if isinstance(decoded.model, str) else None,
         id=decoded.id if isinstance(decoded.id, str) else None,
         raw=answer.body,
     )
 
 
-def _text(content: str | list[dict[str, Any]] | None) -> str:
+def _choice(endpoint: Endpoint, choice: _Choice) -> Choice:
+    message = choice.message
+    if message.refusal or choice.finish_reason in endpoint.profile.refusals:
+        raise withheld(endpoint, message.refusal or choice.finish_reason or "")
+    if choice.finish_reason in endpoint.profile.broken_off:
+        raise refusal(endpoint, 200, code=choice.finish_reason, message="it gave up in the middle of its answer")
+    return Choice(
+        message_text(message.content),
+        next((text for name in endpoint.profile.reasoning_at if (text := getattr(message, name, None))), None),
+        choice.finish_reason,
+        tuple(_tool_call(call, at) for at, call in enumerate(message.tool_calls or ())),
+        read_logprobs(choice.logprobs),
+    )
+
+
+def _tool_call(call: WireToolCall, at: int) -> ToolCall:
+    function = call.function or Function()
+    arguments = function.arguments
+    if arguments is None:
+        arguments = ""
+    elif not isinstance(arguments, str):
+        arguments = msgspec.json.encode(arguments).decode()  # Ollama's own form sends the object itself
+    return ToolCall(call.id or f"call_{at}", function.name or "", arguments)
+
+
+def read_logprobs(raw: Any) -> tuple[dict[str, Any], ...]:
+    """Read log-probabilities leniently: what is odd is left out."""
+    content = raw.get("content") if isinstance(raw, dict) else None
+    return tuple(each for each in content if isinstance(each, dict)) if isinstance(content, list) else ()
+
+
+def message_text(content: str | list[dict[str, Any]] | None) -> str:
     """Return the text of a message's content, which some servers send in parts."""
     if isinstance(content, list):
         return "".join(part["text"] for part in content if isinstance(part.get("text"), str))
     return content or ""
 
 
-def _usage(raw: Any) -> Usage:
+def read_usage(profile: Profile, raw: Any) -> Usage:
     """Read usage leniently: a count that is missing or odd must not lose an answer that was paid for."""
     if not isinstance(raw, dict):
         return _UNREPORTED
@@ -208,23 +319,30 @@ def _usage(raw: Any) -> Usage:
     return Usage(
         input_tokens=_count(given[0]),
         output_tokens=_count(given[1]),
-        reasoning_tokens=_count(_part(raw, "completion_tokens_details", "reasoning_tokens")),
-        cached_tokens=_count(_part(raw, "prompt_tokens_details", "cached_tokens")),
+        reasoning_tokens=_first_count(raw, profile.reasoning_tokens_at),
+        cached_tokens=_first_count(raw, profile.cached_tokens_at),
         reported=any(isinstance(count, int) for count in given),
     )
 
 
-def _part(raw: dict[str, Any], outer: str, inner: str) -> Any:
-    details = raw.get(outer)
-    return details.get(inner) if isinstance(details, dict) else None
+def _first_count(raw: dict[str, Any], paths: Sequence[str]) -> int:
+    """Return the count at the first of some ``/``-separated paths that leads to one."""
+    for path in paths:
+        value: Any = raw
+        for key in path.split("/"):
+            value = value.get(key) if isinstance(value, dict) else None
+        if count := _count(value):
+            return count
+    return 0
 
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else 0
 
 
-def _refused(endpoint: Endpoint, answer: Answer) -> TaskError:
-    code, message = _said(answer.body)
+def refused(endpoint: Endpoint, answer: Answer) -> TaskError:
+    """Return the failure for an answer that is a refusal, by its status or by its body."""
+    code, message = _said(endpoint, answer.body)
     status = answer.status
     if status < 400 and code and len(code) == 3 and code.isdecimal() and code[0] in "45":
         status = int(code)  # a gateway that puts the real status into the body of a 200
@@ -233,8 +351,11 @@ def _refused(endpoint: Endpoint, answer: Answer) -> TaskError:
     return refusal(endpoint, status, code=code, message=message, headers=answer.headers, now=answer.received_at)
 
 
-def _said(body: bytes) -> tuple[str | None, str]:
-    """Return the code and the sentence in the body of an error; the body itself where it has neither."""
+def _said(endpoint: Endpoint, body: bytes) -> tuple[str | None, str]:
+    """Return the code and the sentence in the body of an error; the body itself where it has neither.
+
+    Where the profile knows the ``type`` of an error and not its code, the type is what counts.
+    """
     fallback = body[:2000].decode(errors="replace")
     if fallback.lstrip()[:1] == "<":
         fallback = ""  # a page of HTML tells a reader less than the status does
@@ -243,9 +364,11 @@ def _said(body: bytes) -> tuple[str | None, str]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None, fallback
     error = decoded.error
-    if isinstance(error, _Error):
-        code = error.code if error.code is not None else error.type
-        message = error.message
+    if isinstance(error, WireError):
+        code, kind, message = error.code, error.type, error.message
+        known = endpoint.profile.error_codes
+        if code is None or (str(code) not in known and isinstance(kind, str) and kind in known):
+            code = kind
     else:
         code = decoded.code
         message = error or decoded.message or decoded.msg or decoded.detail

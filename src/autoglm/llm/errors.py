@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from typing import Any
 
 from autoglm.base.errors import TaskError
@@ -120,7 +121,7 @@ def refusal(
 
     ``message`` is the server's own sentence; ``now`` (seconds since the epoch) serves Retry-After dates.
     """
-    told = endpoint.profile.error_codes.get(code or "")
+    told = _told(endpoint, status, code or "", message)
     meaning = told or _meaning_of(status)
     verdict = _VERDICTS[meaning]
     number = f"HTTP {status}" + (f", code {code}" if code and code != str(status) else "")
@@ -141,6 +142,17 @@ def refusal(
         hint=hint,
         details=details,
     )
+
+
+def _told(endpoint: Endpoint, status: int, code: str, message: str) -> Meaning | None:
+    """Return what the body of an error means, where it tells more than the status."""
+    profile = endpoint.profile
+    if code in profile.error_codes or code in profile.broken_off:
+        return profile.error_codes.get(code) or profile.broken_off[code]
+    if status in (400, 413, 422):
+        said = message.casefold()
+        return next((meaning for phrase, meaning in profile.error_phrases if phrase.casefold() in said), None)
+    return None
 
 
 def _classes(verdict: _Verdict, status: int, told: Meaning | None) -> tuple[str, ...]:
@@ -200,14 +212,31 @@ def redirected(endpoint: Endpoint, status: int, location: str) -> TaskError:
     )
 
 
-def timed_out(endpoint: Endpoint, seconds: float, *, connecting: bool) -> TaskError:
-    """Return the failure for a server that took too long to connect, or to answer."""
-    what = "could not be reached" if connecting else "did not answer in full"
+class Limit(StrEnum):
+    """Which bound of a call was reached."""
+
+    CONNECT = "connect"
+    SILENCE = "silence"
+    """A stream said nothing for too long, before its first token or between two."""
+    TOTAL = "total"
+
+
+_LATE: Mapping[Limit, tuple[str, str]] = {
+    Limit.CONNECT: ("could not be reached", "check the address and the network"),
+    Limit.SILENCE: ("stopped talking: there was no token", "give the model a longer `first_token_timeout`"),
+    Limit.TOTAL: ("did not answer in full", "give the model a longer `timeout` under `models:`"),
+}
+
+
+def timed_out(endpoint: Endpoint, seconds: float, limit: Limit) -> TaskError:
+    """Return the failure for a server that took too long: to connect, to say a word, or to answer."""
+    what, hint = _LATE[limit]
     return TaskError(
         f"{_server(endpoint)} {what} within {seconds:g} s",
         code="model-timeout",
-        classes=("timeout", "connection") if connecting else ("timeout",),
-        hint="check the address and the network" if connecting else "give the model a longer `timeout` under `models:`",
+        classes=("timeout", "connection") if limit is Limit.CONNECT else ("timeout",),
+        hint=hint,
+        details={"limit": limit.value},
     )
 
 
@@ -223,16 +252,22 @@ def unreachable(endpoint: Endpoint, reason: str, *, retryable: bool = True, hint
 
 
 def bad_response(
-    endpoint: Endpoint, reason: str, *, excerpt: bytes | str = "", retryable: bool = True, hint: str | None = None
+    endpoint: Endpoint,
+    reason: str,
+    *,
+    excerpt: bytes | str = "",
+    retryable: bool = True,
+    hint: str | None = None,
+    cut: bool = False,
 ) -> TaskError:
-    """Return the failure for an answer that is not what the protocol promises."""
+    """Return the failure for an answer that is not what the protocol promises; ``cut`` off is a matter of the line."""
     if isinstance(excerpt, bytes):
         excerpt = excerpt[: CLIP * 4].decode(errors="replace")
     return TaskError(
         f"{_server(endpoint)} sent an answer that cannot be used: {reason}{quoted(endpoint, excerpt)}",
         code="bad-response",
         retryable=retryable,
-        classes=("bad_response",),
+        classes=("bad_response", "connection") if cut else ("bad_response",),
         hint=hint or "check that the base address is that of an OpenAI-compatible server",
     )
 

@@ -52,6 +52,15 @@ class Endpoint:
     max_parallel: int | None = None
     timeout: float | None = None
     """Seconds for a whole call; None leaves it to the client."""
+    connect_timeout: float | None = None
+    first_token_timeout: float | None = None
+    """Seconds a stream may be silent, before its first token and between two."""
+    proxy: str | None = field(default=None, repr=False)
+    """The proxy of this model; None leaves it to the environment."""
+    context_tokens: int | None = None
+    """How long prompt and answer may be together, where it is declared."""
+    adapter: str | None = None
+    """Which client calls it; None is our own."""
     key_variables: tuple[str, ...] = ()
     """Where its key would come from, for what we say when it is refused."""
 
@@ -92,8 +101,13 @@ def resolve_model(
         api_key,
         headers=spec.headers,
         parameters=spec.parameters,
-        max_parallel=spec.max_parallel,
+        max_parallel=spec.max_parallel or profile.max_parallel,
         timeout=spec.timeout,
+        connect_timeout=spec.connect_timeout,
+        first_token_timeout=spec.first_token_timeout,
+        proxy=_address(spec.proxy, f"the `proxy` of the model `{name}`").rstrip("/") if spec.proxy else None,
+        context_tokens=spec.context_tokens,
+        adapter=spec.adapter,
         key_variables=provider.key_variables if provider else (),
     )
 
@@ -178,6 +192,14 @@ def _declared(name: str, tables: Sequence[Mapping[str, ModelSpec]]) -> _Declared
         seen.append(asked)
 
 
+_OVERLAID = ("max_parallel", "timeout", "connect_timeout", "first_token_timeout", "proxy", "context_tokens", "adapter")
+
+
+def _nearer(near: ModelSpec, far: ModelSpec, name: str) -> Any:
+    value = getattr(near, name)
+    return getattr(far, name) if value is None else value
+
+
 def _overlay(near: ModelSpec, far: ModelSpec) -> ModelSpec:
     return ModelSpec(
         provider=far.provider,
@@ -185,8 +207,7 @@ def _overlay(near: ModelSpec, far: ModelSpec) -> ModelSpec:
         api_key=near.api_key or far.api_key,
         headers={**far.headers, **near.headers},
         parameters={**far.parameters, **near.parameters},
-        max_parallel=near.max_parallel or far.max_parallel,
-        timeout=near.timeout or far.timeout,
+        **{name: _nearer(near, far, name) for name in _OVERLAID},
     )
 
 

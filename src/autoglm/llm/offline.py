@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from autoglm.base import jsonvalue
 from autoglm.base.errors import TaskError
 from autoglm.base.schemas import Schema, problems
-from autoglm.llm.chat import Completion
+from autoglm.llm.chat import Completion, Usage
+from autoglm.llm.embeddings import EmbeddingRequest, Embeddings
 from autoglm.llm.sampling import CannotSample, Sampler
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MARK = "[offline rehearsal]"
 _TRIES = 12
+_DIMENSIONS = 64
 _MOST_LINES = 50
 
 _COUNTED = re.compile(
@@ -102,6 +104,28 @@ def rehearse(
     else:
         text = jsonvalue.encode(_fitting(schema, topics, chance)).decode()
     return Completion(text, finish_reason="stop", model=model)
+
+
+def rehearse_embeddings(model: str, request: EmbeddingRequest) -> Embeddings:
+    """Return stand-in vectors: of unit length, the same for equal texts, and closer for texts that share words.
+
+    They have as many dimensions as the request asks for, else 64 (feature hashing of the words, Weinberger 2009).
+    """
+    asked = request.parameters.get("dimensions")
+    size = asked if isinstance(asked, int) and 0 < asked <= 65_536 else _DIMENSIONS
+    return Embeddings([_vector(text, size) for text in request.texts], Usage(reported=False), model)
+
+
+def _vector(text: str, size: int) -> list[float]:
+    vector = [0.0] * size
+    words = re.findall(r"\w+", text.casefold()) or [text]
+    for word in words:
+        digest = hashlib.sha256(word.encode(errors="replace")).digest()
+        vector[int.from_bytes(digest[:4]) % size] += 1.0 if digest[4] % 2 else -1.0
+    length = sum(each * each for each in vector) ** 0.5
+    if not length:  # words that cancel each other out
+        vector[0], length = 1.0, 1.0
+    return [each / length for each in vector]
 
 
 def salient_words(text: str, limit: int = 12) -> list[str]:

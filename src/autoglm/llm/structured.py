@@ -39,7 +39,7 @@ class Plan:
 
     def messages(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Return the messages with the schema said in words, where the form needs it."""
-        if self.form is Form.JSON_SCHEMA:
+        if self.form in (Form.JSON_SCHEMA, Form.OBJECT_SCHEMA):
             return messages
         text = json.dumps(self.asked, ensure_ascii=False)
         demand = (
@@ -70,6 +70,8 @@ def plan(schema: Schema, profile: Profile, form: Form | None = None) -> Plan:
         if _is_closed(asked):
             wish["strict"] = True
         response_format = {"type": "json_schema", "json_schema": wish}
+    elif form is Form.OBJECT_SCHEMA:
+        response_format = {"type": "json_object", "schema": asked}
     elif form is Form.JSON_OBJECT:
         response_format = {"type": "json_object"}
     return Plan(form, schema, asked, response_format)

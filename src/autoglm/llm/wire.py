@@ -1,233 +1,116 @@
-"""The client: carries calls over HTTP, and nothing else.
+"""Our own client: calls OpenAI-compatible servers, and nothing else.
 
-One aiohttp session a loop, no cap on connections (limits belong to whoever starts calls), no retries (they belong to
-the engine, which counts and journals them), and every way of failing turned into a coded TaskError.
+No cap on connections (limits belong to whoever starts calls), no retries (they belong to the engine, which counts and
+journals them), and every way of failing turned into a coded TaskError. Bytes are carried by
+:class:`~autoglm.llm.transport.Transport`; what they mean is read by the pure modules beside it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import ipaddress
-import os
-import time
-import weakref
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from autoglm.base.errors import TaskError
-from autoglm.llm.chat import Answer, ChatRequest, Completion, encode_request, read_completion
-from autoglm.llm.errors import bad_response, redirected, timed_out, unreachable
+from autoglm.llm.batches import Batch, UploadedFile, encode_batch, read_batch, read_file
+from autoglm.llm.chat import ChatRequest, Completion, encode_request, media_type, read_completion, refused
+from autoglm.llm.embeddings import EmbeddingRequest, Embeddings, encode_embedding_request, read_embeddings
 from autoglm.llm.models import Endpoint
+from autoglm.llm.streaming import EventReader, StreamReader
+from autoglm.llm.transport import Transport
 
-if TYPE_CHECKING:
-    import aiohttp
+Note = Callable[[str], None]
+"""Takes a line worth logging."""
 
-CONNECT_TIMEOUT = 10.0
-TOTAL_TIMEOUT = 600.0
-BODY_LIMIT = 64 * 1024 * 1024
-_KEPT_ALIVE = 4.0
-"""Seconds an idle connection is kept: less than the five that uvicorn, the server of vLLM and many others, keeps it. A
-call written into a connection that the server is just closing is lost, and it is not ours to repeat."""
+_STREAMED: Mapping[str, str] = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json"}
 
 
-@dataclass(slots=True)
-class _Session:
-    """What belongs to one event loop: the session, and the proxy of each address."""
-
-    http: aiohttp.ClientSession
-    proxies: dict[str, str | None] = field(default_factory=dict)
+def _no_note(_line: str) -> None:
+    """Take a line and drop it."""
 
 
-class Wire:
-    """Calls OpenAI-compatible servers. One instance serves a whole process, whatever loops come and go in it."""
-
-    def __init__(
-        self,
-        *,
-        connect_timeout: float = CONNECT_TIMEOUT,
-        total_timeout: float = TOTAL_TIMEOUT,
-        body_limit: int = BODY_LIMIT,
-    ) -> None:
-        self._connect_timeout = connect_timeout
-        self._total_timeout = total_timeout
-        self._body_limit = body_limit
-        self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Session] = weakref.WeakKeyDictionary()
+class Wire(Transport):
+    """Calls servers that speak the OpenAI wire. One instance serves a whole process and all its event loops."""
 
     async def chat(
-        self, endpoint: Endpoint, request: ChatRequest, note: Callable[[str], None] = lambda _: None
+        self,
+        endpoint: Endpoint,
+        request: ChatRequest,
+        note: Note = _no_note,
+        *,
+        on_text: Callable[[str], None] | None = None,
     ) -> Completion:
-        """Return the answer to one chat call. ``note`` takes lines worth logging. Raises TaskError."""
-        body = encode_request(endpoint, request, note)
-        return read_completion(endpoint, await self._post(endpoint, "chat/completions", body))
+        """Return the answer to one chat call. With ``on_text``, it is streamed, and told piece by piece as it comes.
 
-    async def close(self) -> None:
-        """Close the connections of every loop. Idempotent."""
-        here = asyncio.get_running_loop()
-        for loop in list(self._sessions):
-            session = self._sessions.pop(loop).http
-            if loop is here:
-                await session.close()
-            elif loop.is_closed():
-                _abandon(session)
+        Raises TaskError.
+        """
+        body = encode_request(endpoint, request, note, stream=on_text is not None)
+        if on_text is not None:
+            return await self._stream(endpoint, body, on_text)
+        return read_completion(endpoint, await self.call(endpoint, "POST", "chat/completions", body))
+
+    async def embed(self, endpoint: Endpoint, request: EmbeddingRequest, note: Note = _no_note) -> Embeddings:
+        """Return the vectors of some texts, in their order. Raises TaskError."""
+        body = encode_embedding_request(endpoint, request, note)
+        answer = await self.call(endpoint, "POST", "embeddings", body)
+        return read_embeddings(endpoint, answer, len(request.texts))
+
+    async def _stream(self, endpoint: Endpoint, body: bytes, on_text: Callable[[str], None]) -> Completion:
+        async with self.open(endpoint, "POST", "chat/completions", body, headers=_STREAMED, streaming=True) as response:
+            kind = media_type(response.headers)
+            if response.status != 200 or kind not in ("text/event-stream", "application/x-ndjson", ""):
+                # An error, or a server that does not stream: then the answer comes at once.
+                completion = read_completion(endpoint, await self.read_answer(endpoint, response))
+                on_text(completion.text)
+                return completion
+            events, reader = EventReader(), StreamReader(endpoint, on_text)
+            async for piece in self.chunks(endpoint, response):
+                for data in events.feed(piece):
+                    reader.take(data)
+                if reader.is_done:
+                    break
             else:
-                asyncio.run_coroutine_threadsafe(session.close(), loop)
+                for data in events.end():
+                    reader.take(data)
+            return reader.completion()
 
-    async def _post(self, endpoint: Endpoint, path: str, body: bytes) -> Answer:
+    # --------------------------------------------------------------------------------------------- files and batches
+
+    async def upload_file(self, endpoint: Endpoint, path: Path, purpose: str = "batch") -> UploadedFile:
+        """Upload a file, without reading it into memory. Raises TaskError, and OSError when it cannot be read."""
         import aiohttp
 
-        session = self._session()
-        total = endpoint.timeout or self._total_timeout
-        try:
-            async with session.http.post(
-                _url(endpoint.base_url, path),
-                data=body,
-                headers=_headers(endpoint),
-                timeout=aiohttp.ClientTimeout(total=total, connect=self._connect_timeout),
-                allow_redirects=False,
-                proxy=_proxy(session, endpoint.base_url),
-            ) as response:
-                if 300 <= response.status < 400:
-                    raise redirected(endpoint, response.status, response.headers.get("location", ""))
-                content = await self._read(endpoint, response)
-                return Answer(response.status, response.headers, content, time.time())
-        except TimeoutError as error:
-            connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
-            seconds = min(self._connect_timeout, total) if connecting else total
-            raise timed_out(endpoint, seconds, connecting=connecting) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _broken(endpoint, error) from None
+        with path.open("rb") as content:
+            form = aiohttp.FormData()
+            form.add_field("purpose", purpose)
+            form.add_field("file", content, filename=path.name, content_type="application/jsonl")
+            answer = await self.call(endpoint, "POST", "files", form, headers={"Accept": "application/json"})
+        return read_file(endpoint, answer)
 
-    async def _read(self, endpoint: Endpoint, response: aiohttp.ClientResponse) -> bytes:
-        """Read the body to its end, and not a byte beyond the limit (it counts what compression unfolds to)."""
-        chunks: list[bytes] = []
+    async def fetch_file(self, endpoint: Endpoint, file_id: str, path: Path) -> int:
+        """Write the content of a file on the provider's side to ``path``, and return its size. Raises TaskError."""
         size = 0
-        stream = response.content
-        while chunk := await stream.readany():
-            size += len(chunk)
-            if size > self._body_limit:
-                raise bad_response(
-                    endpoint,
-                    f"it is longer than {self._body_limit:,} bytes",
-                    retryable=False,
-                    hint="lower `max_tokens`, or check what stands at the base address",
-                )
-            chunks.append(chunk)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        async with self.open(endpoint, "GET", f"files/{file_id}/content", headers={}) as response:
+            if response.status != 200:
+                raise refused(endpoint, await self.read_answer(endpoint, response))
+            with path.open("wb") as target:
+                while piece := await response.content.readany():
+                    size += target.write(piece)
+        return size
 
-    def _session(self) -> _Session:
-        loop = asyncio.get_running_loop()
-        session = self._sessions.get(loop)
-        if session is None:
-            import aiohttp
+    async def delete_file(self, endpoint: Endpoint, file_id: str) -> None:
+        """Delete a file on the provider's side; one that is gone already is no error. Raises TaskError."""
+        answer = await self.call(endpoint, "DELETE", f"files/{file_id}")
+        if answer.status != 404 and not 200 <= answer.status < 300:
+            raise refused(endpoint, answer)
 
-            for other in [each for each in self._sessions if each.is_closed()]:
-                _abandon(self._sessions.pop(other).http)
-            session = self._sessions[loop] = _Session(
-                aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_ALIVE),
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                )
-            )
-        return session
+    async def create_batch(self, endpoint: Endpoint, file_id: str, metadata: Mapping[str, str] | None = None) -> Batch:
+        """Start a batch of the calls in an uploaded file. Raises TaskError."""
+        body = encode_batch(endpoint, file_id, metadata or {})
+        return read_batch(endpoint, await self.call(endpoint, "POST", "batches", body))
 
+    async def get_batch(self, endpoint: Endpoint, batch_id: str) -> Batch:
+        """Return how a batch stands. Raises TaskError."""
+        return read_batch(endpoint, await self.call(endpoint, "GET", f"batches/{batch_id}"))
 
-def _url(base_url: str, path: str) -> str:
-    """Return the address of a call; a query of the base address (an API version, say) stays at the end."""
-    base, mark, query = base_url.partition("?")
-    return f"{base}{path}{mark}{query}"
-
-
-def _headers(endpoint: Endpoint) -> dict[str, str]:
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    if endpoint.api_key is not None:
-        headers["Authorization"] = f"Bearer {endpoint.api_key}"
-    headers.update(endpoint.headers)
-    return headers
-
-
-def _abandon(session: aiohttp.ClientSession) -> None:
-    """Let go of the session of a closed loop: nothing can wait there any more, so closing is one step or none."""
-    connector = session.connector
-    session.detach()
-    if connector is not None:
-        with contextlib.suppress(StopIteration, RuntimeError):
-            next(connector.close().__await__())
-
-
-def _proxy(session: _Session, base_url: str) -> str | None:
-    """Return the environment's proxy for an address, looked up once per address and loop.
-
-    aiohttp's own ``trust_env`` reads the environment and ``.netrc`` anew for each call, and would send a loopback call
-    to the proxy unless ``no_proxy`` names it.
-    """
-    if base_url not in session.proxies:
-        session.proxies[base_url] = _find_proxy(base_url)
-    return session.proxies[base_url]
-
-
-def _find_proxy(base_url: str) -> str | None:
-    from urllib.request import getproxies, proxy_bypass
-
-    parts = urlsplit(base_url)
-    host = parts.hostname or ""
-    proxy = getproxies().get(parts.scheme)
-    if not proxy or is_loopback(host) or proxy_bypass(f"{host}:{parts.port}" if parts.port else host):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether ``host`` (a name or an address) is this machine itself."""
-    name = host.lower().rstrip(".")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-def _broken(endpoint: Endpoint, error: Exception) -> TaskError:
-    """Return the failure for what aiohttp raised. Its texts may hold a proxy's address, so few are passed on."""
-    import aiohttp
-
-    match error:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | aiohttp.ClientSSLError():
-            return unreachable(
-                endpoint,
-                "its certificate or encryption is not accepted",
-                retryable=False,
-                hint="check http or https in the base address, the certificate, and SSL_CERT_FILE",
-            )
-        case aiohttp.ClientConnectorDNSError():
-            return unreachable(endpoint, "its host name is not known")
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return unreachable(endpoint, "the proxy of the environment fails", hint="check HTTPS_PROXY and HTTP_PROXY")
-        case aiohttp.ClientConnectorError():
-            return unreachable(endpoint, _reason(error.os_error))
-        case aiohttp.ContentTypeError() | aiohttp.ClientResponseError():
-            return bad_response(endpoint, "it is not HTTP as it should be", excerpt=error.message)
-        case aiohttp.ClientPayloadError():
-            return unreachable(endpoint, "the connection broke in the middle of its answer")
-        case aiohttp.ServerDisconnectedError():
-            return unreachable(endpoint, "it closed the connection without an answer")
-        case aiohttp.InvalidURL():
-            return unreachable(endpoint, "its address is not one", retryable=False)
-        case aiohttp.ClientError() | OSError():
-            return unreachable(endpoint, _reason(error) if isinstance(error, OSError) else "the connection broke")
-        case _:
-            # A header or an address that cannot be sent: a line break in a key, a proxy of an unknown kind.
-            return TaskError(
-                f"the call to {endpoint.name} cannot be made: its key, a header or a proxy address has a form that "
-                "cannot be sent",
-                code="model-request-invalid",
-                retryable=False,
-                hint="look for line breaks in the key and in `headers`, and at HTTPS_PROXY",
-            )
-
-
-def _reason(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else "the connection broke"
+    async def cancel_batch(self, endpoint: Endpoint, batch_id: str) -> Batch:
+        """Ask that a batch be given up; what is done already is kept, and paid for. Raises TaskError."""
+        return read_batch(endpoint, await self.call(endpoint, "POST", f"batches/{batch_id}/cancel", b"{}"))

@@ -9,7 +9,7 @@ from autoglm.base.diagnostics import did_you_mean
 from autoglm.base.errors import AutoglmError, SpecError
 from autoglm.spec.document import read_document
 from autoglm.spec.inputs import read_inputs
-from autoglm.spec.model import Durability, ModelSpec, Path, PoolSpec, Schedule
+from autoglm.spec.model import Adapter, Durability, ModelSpec, Path, PoolSpec, Schedule
 from autoglm.spec.tree import shorten
 from autoglm.spec.values import Values, build, is_template
 
@@ -21,6 +21,11 @@ _MODEL_DEFAULTS = {
     "api_key": None,
     "max_parallel": None,
     "timeout": None,
+    "connect_timeout": None,
+    "first_token_timeout": None,
+    "proxy": None,
+    "context_tokens": None,
+    "adapter": None,
 }
 _VERSIONS = ("1.0", "1")
 
@@ -148,16 +153,18 @@ def _model(values: Values, written: Any, path: Path, name: str) -> ModelSpec:
     here = (*path, name)
     hint = "write `{model: …, base_url: …}` or just the model's name, such as `openai/gpt-…`"
     for key, value in (values.mapping(written, path, name, hint) or {}).items():
-        if key in ("model", "provider", "base_url", "api_key"):
+        if key in ("model", "provider", "base_url", "api_key", "proxy"):
             read: Any = values.filled_text(value, here, key)
         elif key == "headers":
             read = values.text_mapping(value, here, key)
         elif key == "parameters":
             read = values.mapping(value, here, key)
-        elif key == "max_parallel":
+        elif key in ("max_parallel", "context_tokens"):
             read = values.integer(value, here, key, minimum=1)
-        elif key == "timeout":
+        elif key in ("timeout", "connect_timeout", "first_token_timeout"):
             read = values.duration(value, here, key)
+        elif key == "adapter":
+            read = values.choice(value, here, key, Adapter)
         else:
             near = did_you_mean(key, fields)
             values.unknown_key(key, here, fields, "a model", None if near else f"write `parameters: {{{key}: …}}`")

@@ -60,6 +60,13 @@ class Durability(StrEnum):
     PROCESS = "process"
 
 
+class Adapter(StrEnum):
+    """A client library that can call a model instead of our own client."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+
+
 class InputSpec(Model):
     """One declared input: a JSON Schema in small. Without a ``default`` it is required."""
 
@@ -147,6 +154,16 @@ class ModelSpec(Model):
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
     max_parallel: int | None = Field(default=None, ge=1)
     timeout: Seconds | None = None
+    """Of a whole call."""
+    connect_timeout: Seconds | None = None
+    first_token_timeout: Seconds | None = None
+    """How long a stream may be silent: before its first token, and between two."""
+    proxy: str | None = None
+    """``http://proxy.example:3128``, instead of the environment's."""
+    context_tokens: int | None = Field(default=None, ge=1)
+    """How long prompt and answer may be together: a prompt that cannot fit is refused before it is sent."""
+    adapter: Adapter | None = None
+    """A client library to call it with, instead of our own client; each is an extra to install."""
 
 
 class Task(Model):

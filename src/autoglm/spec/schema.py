@@ -12,7 +12,7 @@ from typing import Any
 
 from autoglm.spec.catalog import Catalog, OptionInfo, TaskTypeInfo
 from autoglm.spec.inputs import SCHEMA_KEYWORDS, TYPES
-from autoglm.spec.model import Durability, Join, Outcome, Schedule
+from autoglm.spec.model import Adapter, Durability, Join, Outcome, Schedule
 from autoglm.spec.task_fields import OTHER_WORDS
 
 Schema = dict[str, Any]
@@ -415,7 +415,12 @@ def _model() -> Schema:
             "headers": _ref("textMapping"),
             "parameters": {"type": ["object", "null"]},
             "max_parallel": {"type": "integer", "minimum": 1},
-            "timeout": _ref("duration"),
+            "timeout": _described(_ref("duration"), "Of a whole call."),
+            "connect_timeout": _ref("duration"),
+            "first_token_timeout": _described(_ref("duration"), "How long a stream may be silent."),
+            "proxy": _described({"type": "string"}, "Instead of the environment's."),
+            "context_tokens": _described({"type": "integer", "minimum": 1}, "How long prompt and answer may be."),
+            "adapter": _described({"enum": [each.value for each in Adapter]}, "A client library to call it with."),
         }
     )
     return {"anyOf": [{"type": "string", "minLength": 1}, {"type": "null"}, mapping]}

@@ -1,7 +1,8 @@
 """The one way from a task type to a model.
 
 1. Every task type that asks a model does so through a :class:`Caller`: :meth:`Caller.endpoint` says where a model is,
-   :meth:`Caller.chat` asks it once. What holds for all model calls (limits, budgets, caches, rehearsals) stands here.
+   :meth:`Caller.chat` and :meth:`Caller.embed` ask it once. What holds for all model calls (limits, budgets, caches,
+   rehearsals) stands here.
 2. A call is made once. What fails is raised as a TaskError, and the engine decides whether the attempt is repeated.
 3. What a call used is added to ``attempt.usage`` before its answer is looked at, and whoever watches is told of it.
 4. All callers of a process share one client, and so its connections: :func:`open_caller`, :meth:`Caller.close`.
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING
 from autoglm.base.errors import TaskError
 from autoglm.llm.models import DEFAULT_MODEL, Endpoint, known_model, resolve_model, stand_in, suggest_model
 from autoglm.tasks.protocol import Attempt
-from autoglm.tasks.telling import telling
+from autoglm.tasks.telling import Telling, telling
 
 if TYPE_CHECKING:
     from autoglm.llm.chat import ChatRequest, Completion, Usage
+    from autoglm.llm.embeddings import EmbeddingRequest, Embeddings
     from autoglm.llm.wire import Wire
 
 
@@ -54,19 +56,45 @@ class Caller:
         environment = os.environ if attempt.environment is None else attempt.environment
         return resolve_model(name, attempt.models, attempt.project_models, environment)
 
-    async def chat(self, attempt: Attempt, endpoint: Endpoint, request: ChatRequest) -> Completion:
-        """Ask once and return the answer; what it used is in ``attempt.usage`` then. Raises TaskError."""
+    async def chat(
+        self,
+        attempt: Attempt,
+        endpoint: Endpoint,
+        request: ChatRequest,
+        *,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Completion:
+        """Ask once and return the answer; what it used is in ``attempt.usage`` then.
+
+        With ``on_text``, the answer is streamed, and told piece by piece as it comes. Raises TaskError.
+        """
         if attempt.offline:
-            return _rehearse(attempt, endpoint, request)
+            return _rehearse(attempt, endpoint, request, on_text)
         _count(attempt, "calls", 1)
         attempt.usage["model"] = endpoint.model
         kind = "text" if request.schema is None else "json"
         messages, parameters = request.messages, request.parameters
         with telling(attempt, endpoint, "chat", messages=messages, parameters=parameters, output_type=kind) as told:
-            completion = await self.wire.chat(endpoint, request, _noting(attempt))
+            told_text = None if on_text is None else _first_noted(told, on_text)
+            completion = await self.wire.chat(endpoint, request, _noting(attempt), on_text=told_text)
             told.answered(completion)
         _note_usage(attempt, completion.usage)
         return completion
+
+    async def embed(self, attempt: Attempt, endpoint: Endpoint, request: EmbeddingRequest) -> Embeddings:
+        """Return the vectors of some texts; what that used is in ``attempt.usage`` then. Raises TaskError."""
+        if attempt.offline:
+            from autoglm.llm.offline import rehearse_embeddings
+
+            _note_rehearsal(attempt, endpoint, "these vectors are made up from the texts")
+            return rehearse_embeddings(endpoint.name, request)
+        _count(attempt, "calls", 1)
+        attempt.usage["model"] = endpoint.model
+        with telling(attempt, endpoint, "embeddings", parameters=request.parameters) as told:
+            embeddings = await self.wire.embed(endpoint, request, _noting(attempt))
+            told.used(embeddings.usage)
+        _note_usage(attempt, embeddings.usage)
+        return embeddings
 
     async def close(self) -> None:
         """Give the caller back; the last one who does closes the connections of every loop."""
@@ -94,14 +122,32 @@ def _noting(attempt: Attempt) -> Callable[[str], None]:
     return lambda line: attempt.log("log", line)
 
 
-def _rehearse(attempt: Attempt, endpoint: Endpoint, request: ChatRequest) -> Completion:
-    from autoglm.llm.offline import MARK, rehearse
+def _first_noted(told: Telling, on_text: Callable[[str], None]) -> Callable[[str], None]:
+    def hear(text: str) -> None:
+        told.first_chunk()
+        on_text(text)
+
+    return hear
+
+
+def _rehearse(
+    attempt: Attempt, endpoint: Endpoint, request: ChatRequest, on_text: Callable[[str], None] | None
+) -> Completion:
+    from autoglm.llm.offline import rehearse
 
     seed = request.parameters.get("seed")
     completion = rehearse(endpoint.name, request.messages, request.schema, seed=seed)
-    attempt.usage.update(offline=True, calls=0, model=endpoint.name)
-    attempt.log("log", f"{MARK} {endpoint.name} was not called; this answer is made up from the prompt")
+    _note_rehearsal(attempt, endpoint, "this answer is made up from the prompt")
+    if on_text is not None:
+        on_text(completion.text)
     return completion
+
+
+def _note_rehearsal(attempt: Attempt, endpoint: Endpoint, what: str) -> None:
+    from autoglm.llm.offline import MARK
+
+    attempt.usage.update(offline=True, calls=0, model=endpoint.name)
+    attempt.log("log", f"{MARK} {endpoint.name} was not called; {what}")
 
 
 def _note_usage(attempt: Attempt, used: Usage) -> None:
