@@ -206,7 +206,8 @@ leaves = st.one_of(
     st.builds(lambda least: {"type": "string", "minLength": least}, st.integers(0, 40)),
     st.just({"type": "boolean"}),
     st.builds(
-        lambda values: {"enum": values}, st.lists(st.one_of(st.integers(), st.text(max_size=3)), min_size=1, max_size=4)
+        lambda values: {"enum": values},
+        st.lists(st.one_of(st.integers(-(2**63), 2**63 - 1), st.text(max_size=3)), min_size=1, max_size=4),
     ),
     st.sampled_from([{"type": "string", "format": each} for each in ("date", "email", "uuid")]),
 )
