@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.cases import chain, fanout, growing, load, loop, peers, resume, startup
+from bench.cases import chain, fanout, growing, load, loop, pages, peers, resume, startup
 from bench.measure import Row
 
 CASES: dict[str, Callable[[int, float], list[Row]]] = {
@@ -14,6 +14,7 @@ CASES: dict[str, Callable[[int, float], list[Row]]] = {
     "growing": growing.measure,
     "load": load.measure,
     "startup": startup.measure,
+    "pages": pages.measure,
     "resume": resume.measure,
     "peers": peers.measure,
 }

@@ -39,7 +39,7 @@ from autoglm.spec.tree import (
     Unusual,
     shorten,
 )
-from autoglm.spec.yaml_syntax import explain
+from autoglm.spec.yaml_syntax import explain, is_too_deep, where_too_deep
 
 MAX_REPEATED = 1_000_000
 """Values that aliases may add to a document: a bomb of nested aliases stops here."""
@@ -210,6 +210,8 @@ class _Composer:
             for event in self._events():
                 self._take(event)
         except yaml.YAMLError as error:
+            if is_too_deep(error):  # libyaml's scanner runs ahead of what it tells us, and has a limit of its own
+                raise self.problems.too_deep(where_too_deep(self.text, MAX_DEPTH)) from None
             problem = explain(error, self.text)
             # The careful look may have met the beginning of the same mistake; libyaml's end of it says more.
             self.problems.drop(problem.code, problem.span[0])

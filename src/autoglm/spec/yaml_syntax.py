@@ -108,6 +108,21 @@ def explain(error: yaml.YAMLError, text: str) -> Problem:
     return Problem("syntax", f"YAML cannot read this: {error.problem or error.context}", span)
 
 
+def is_too_deep(error: yaml.YAMLError) -> bool:
+    """Return whether libyaml gave up because of nesting, as its newer versions do."""
+    return "nesting depth" in str(getattr(error, "problem", None) or "")
+
+
+def where_too_deep(text: str, limit: int) -> int:
+    """Return the offset of the bracket with which ``text`` is nested more than ``limit`` deep."""
+    depth = 0
+    for bracket in re.finditer(r"[\[{]|([\]}])", text):
+        depth += -1 if bracket[1] else 1
+        if depth > limit:
+            return bracket.start()
+    return 0
+
+
 def _template_near(text: str, at: int) -> Span | None:
     """Return the span of an unquoted ``{{ … `` that begins a value on the line of ``at`` or the one before."""
     for _ in range(2):
