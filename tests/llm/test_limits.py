@@ -181,4 +181,6 @@ def test_resets_are_read(text: str, seconds: float | None) -> None:
 def test_tokens_are_estimated() -> None:
     assert estimate_tokens([{"role": "user", "content": "a" * 400}]) == 107
     assert estimate_tokens([{"role": "user", "content": "模型" * 10}]) == 27
-    assert estimate_tokens([{"role": "user", "content": [{"type": "text", "text": "abcd"}, {"type": "image_url"}]}]) == 808
+    assert (
+        estimate_tokens([{"role": "user", "content": [{"type": "text", "text": "abcd"}, {"type": "image_url"}]}]) == 808
+    )

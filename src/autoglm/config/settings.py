@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationErro
 
 from autoglm.base.diagnostics import Diagnostic, Place, did_you_mean, sort_diagnostics
 from autoglm.base.errors import SpecError
-from autoglm.spec.model import Durability, Model, ModelSpec, Retry, Seconds
+from autoglm.spec.model import Durability, Model, ModelLimits, ModelSpec, Retry, Seconds
 
 if TYPE_CHECKING:
     from autoglm.spec.document import Document
@@ -177,6 +177,8 @@ def _known_names(loc: tuple[int | str, ...]) -> Iterable[str]:
     match loc:
         case ("models", _):
             model = ModelSpec
+        case ("models", _, "limits"):
+            model = ModelLimits
         case ("executors", _):
             model = ExecutorSettings
         case ("secrets",):

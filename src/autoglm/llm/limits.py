@@ -300,5 +300,7 @@ def _text_tokens(content: Any) -> int:
         plain = len(content) if content.isascii() else sum(character < "\x80" for character in content)
         return ceil(plain / 4) + len(content) - plain
     if isinstance(content, list):
-        return sum(_text_tokens(part.get("text")) if "text" in part else 800 for part in content if isinstance(part, dict))
+        return sum(
+            _text_tokens(part.get("text")) if "text" in part else 800 for part in content if isinstance(part, dict)
+        )
     return 0

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 from autoglm.base.diagnostics import did_you_mean
 from autoglm.base.errors import TaskError
 from autoglm.llm.profiles import COMPATIBLE, PROVIDERS, Profile, Provider
-from autoglm.spec.model import ModelSpec
+from autoglm.spec.model import ModelLimits, ModelSpec
 
 if TYPE_CHECKING:
     from autoglm.base.redaction import Secret
@@ -50,6 +50,7 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     max_parallel: int | None = None
+    limits: ModelLimits | None = None
     timeout: float | None = None
     """Seconds for a whole call; None leaves it to the client."""
     connect_timeout: float | None = None
@@ -102,6 +103,7 @@ def resolve_model(
         headers=spec.headers,
         parameters=spec.parameters,
         max_parallel=spec.max_parallel or profile.max_parallel,
+        limits=spec.limits,
         timeout=spec.timeout,
         connect_timeout=spec.connect_timeout,
         first_token_timeout=spec.first_token_timeout,
@@ -192,7 +194,16 @@ def _declared(name: str, tables: Sequence[Mapping[str, ModelSpec]]) -> _Declared
         seen.append(asked)
 
 
-_OVERLAID = ("max_parallel", "timeout", "connect_timeout", "first_token_timeout", "proxy", "context_tokens", "adapter")
+_OVERLAID = (
+    "max_parallel",
+    "limits",
+    "timeout",
+    "connect_timeout",
+    "first_token_timeout",
+    "proxy",
+    "context_tokens",
+    "adapter",
+)
 
 
 def _nearer(near: ModelSpec, far: ModelSpec, name: str) -> Any:

@@ -99,7 +99,7 @@ class Profile:
     schema_rules: SchemaRules = SchemaRules()
     batching: Batching | None = None
     max_parallel: int | None = None
-    """Calls at once where nobody says otherwise; None leaves them uncounted."""
+    """Calls under way to begin with, where more at once are known to be refused; None for any number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from autoglm.base.diagnostics import did_you_mean
 from autoglm.base.errors import AutoglmError, SpecError
 from autoglm.spec.document import read_document
 from autoglm.spec.inputs import read_inputs
-from autoglm.spec.model import Adapter, Durability, ModelSpec, Path, PoolSpec, Schedule
+from autoglm.spec.model import Adapter, Durability, ModelLimits, ModelSpec, Path, PoolSpec, Schedule
 from autoglm.spec.tree import shorten
 from autoglm.spec.values import Values, build, is_template
 
@@ -20,6 +20,7 @@ _MODEL_DEFAULTS = {
     "base_url": None,
     "api_key": None,
     "max_parallel": None,
+    "limits": None,
     "timeout": None,
     "connect_timeout": None,
     "first_token_timeout": None,
@@ -161,6 +162,8 @@ def _model(values: Values, written: Any, path: Path, name: str) -> ModelSpec:
             read = values.mapping(value, here, key)
         elif key in ("max_parallel", "context_tokens"):
             read = values.integer(value, here, key, minimum=1)
+        elif key == "limits":
+            read = _limits(values, value, here, key)
         elif key in ("timeout", "connect_timeout", "first_token_timeout"):
             read = values.duration(value, here, key)
         elif key == "adapter":
@@ -175,6 +178,19 @@ def _model(values: Values, written: Any, path: Path, name: str) -> ModelSpec:
         elif read is not None:
             fields[key] = read
     return build(ModelSpec, fields)
+
+
+def _limits(values: Values, written: Any, path: Path, key: str) -> ModelLimits | None:
+    mapping = values.mapping(written, path, key, "write `limits: {rpm: 600, tpm: 100000, max_parallel: 8}`")
+    if mapping is None:
+        return None
+    here = (*path, key)
+    values.check_keys(mapping, here, tuple(ModelLimits.model_fields), "`limits`")
+    fields = dict.fromkeys(ModelLimits.model_fields)
+    for name, value in mapping.items():
+        if name in fields:
+            fields[name] = values.integer(value, here, name, minimum=1)
+    return build(ModelLimits, fields)
 
 
 def _pools(values: Values, written: Any, path: Path, key: str) -> dict[str, PoolSpec] | None:

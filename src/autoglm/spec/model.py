@@ -141,6 +141,17 @@ class PoolSpec(Model):
     limit: int = Field(ge=1)
 
 
+class ModelLimits(Model):
+    """What a model's server allows this key; all runs, and all processes on the same store, share it."""
+
+    rpm: int | None = Field(default=None, ge=1)
+    """Requests a minute."""
+    tpm: int | None = Field(default=None, ge=1)
+    """Tokens a minute, in and out."""
+    max_parallel: int | None = Field(default=None, ge=1)
+    """Calls under way."""
+
+
 class ModelSpec(Model):
     """Where a model is and how it is called: the file's ``models:`` and the project's settings hold these."""
 
@@ -153,6 +164,7 @@ class ModelSpec(Model):
     headers: dict[str, str] = Field(default_factory=dict)
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
     max_parallel: int | None = Field(default=None, ge=1)
+    limits: ModelLimits | None = None
     timeout: Seconds | None = None
     """Of a whole call."""
     connect_timeout: Seconds | None = None

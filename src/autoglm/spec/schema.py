@@ -415,6 +415,10 @@ def _model() -> Schema:
             "headers": _ref("textMapping"),
             "parameters": {"type": ["object", "null"]},
             "max_parallel": {"type": "integer", "minimum": 1},
+            "limits": _described(
+                _closed({name: {"type": "integer", "minimum": 1} for name in ("rpm", "tpm", "max_parallel")}),
+                "Requests and tokens a minute and calls under way that the server allows; all runs share them.",
+            ),
             "timeout": _described(_ref("duration"), "Of a whole call."),
             "connect_timeout": _ref("duration"),
             "first_token_timeout": _described(_ref("duration"), "How long a stream may be silent."),
