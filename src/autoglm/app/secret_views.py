@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -39,6 +38,7 @@ class Environment(Mapping[str, str]):
 
     def __init__(self, project: Project, redactor: Redactor) -> None:
         self._secrets = project.secrets
+        self._environ = project.environ
         self._redactor = redactor
 
     def __getitem__(self, name: str) -> str:
@@ -50,7 +50,7 @@ class Environment(Mapping[str, str]):
         return str(value)
 
     def __iter__(self) -> Iterator[str]:
-        return iter({*os.environ, *self._secrets})
+        return iter({*self._environ, *self._secrets})
 
     def __len__(self) -> int:
         return len(set(self))

@@ -10,6 +10,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
@@ -35,16 +36,18 @@ from autoglm.engine import messages as m
 from autoglm.engine.machine import Run
 from autoglm.engine.states import RUN_FINAL, RunStatus
 from autoglm.graph.compile import compile_graph, node_templates
-from autoglm.graph.model import Graph
+from autoglm.graph.model import Graph, Node
 from autoglm.runtime.dispatch import Toolbox
 from autoglm.runtime.journal import Journal
 from autoglm.runtime.observer import Observer
 from autoglm.runtime.owner import is_alive, this_process
 from autoglm.runtime.recovery import Definition, loader, read_created, read_definition, replay
 from autoglm.runtime.runner import LEASE_SECONDS, Runner, last_signal
+from autoglm.runtime.stage import Stage
 from autoglm.spec.catalog import Catalog, FunctionInfo
 from autoglm.spec.model import Durability, Workflow
 from autoglm.stores.protocol import Lease, LeaseHeld, RunRow, Store
+from autoglm.tasks.protocol import TaskType
 
 if TYPE_CHECKING:
     from autoglm.tasks.services import RunServices
@@ -82,8 +85,10 @@ class Session:
         durability: Durability | None = None,
         handlers: Mapping[str, Callable[..., Any]] | None = None,
         clock: Callable[[], float] = time.time,
+        stage: Stage | None = None,
     ) -> None:
         self.project = project
+        self._stage = stage
         self._store_name = store
         self._durability = durability
         self._handlers = dict(handlers or {})
@@ -405,12 +410,18 @@ class Session:
             redactor=redactor,
             clock=self._clock,
         )
+        timers = None
+        if (stage := self._stage) is not None:
+            timers, toolbox.refuses_models = stage.timers, stage.refuses_models
+            toolbox.cast = partial(_cast, stage, tools)
         watching = list(manner.get("observers", ()))
         if telemetry is not None:
             telemetry.watcher.attach(run)
             toolbox.on_call = telemetry.watcher.on_call
             watching.append(telemetry.watcher)
-        self._runner = runner = Runner(run, Journal(self.store), lease, last_seq, toolbox, self._clock, watching, heard)
+        self._runner = runner = Runner(
+            run, Journal(self.store), lease, last_seq, toolbox, self._clock, watching, heard, timers
+        )
         if self._stop_asked is not None:
             runner.drain() if self._stop_asked == "drain" else runner.abort()
         return runner, tools, services
@@ -449,6 +460,10 @@ class Session:
                 hint=f"add -i {missing[0]}=… or set {INPUT_PREFIX}{missing[0].upper()}",
             )
         return found
+
+
+def _cast(stage: Stage, tools: Tools, node: Node) -> TaskType:
+    return stage.cast(node, tools.task_type)
 
 
 def _definition(loaded: Loaded) -> bytes:

@@ -22,6 +22,10 @@ class Project:
 
     root: Path
     settings: Settings = field(default_factory=Settings)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    """Where secrets, keys and the variables that templates may read come from."""
+    reads_dotenv: bool = True
+    """False leaves the project's ``.env`` alone: a test has its own secrets."""
 
     @classmethod
     def find(
@@ -77,12 +81,12 @@ class Project:
     @property
     def secrets(self) -> Secrets:
         """The project's secrets, read when first asked for."""
-        file = self.settings.secrets.file
-        return Secrets(os.environ, self.resolve(file) if file else None)
+        file = self.settings.secrets.file if self.reads_dotenv else None
+        return Secrets(self.environ, self.resolve(file) if file else None)
 
     def env(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the environment variables that templates may read."""
-        return allowed_environment(self.settings.env, os.environ if environ is None else environ)
+        return allowed_environment(self.settings.env, self.environ if environ is None else environ)
 
     def resolve(self, relative: str | Path) -> Path:
         """Return a path of the workflow file as an absolute one; ``~`` and absolute paths stand for themselves.

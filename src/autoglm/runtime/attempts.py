@@ -47,6 +47,7 @@ class LiveAttempt(Attempt):
         self.models = tools.models
         self.project_models = tools.project_models
         self.environment = tools.environment
+        self.refuses_models = tools.refuses_models
         self.usage = {}
 
     def log(self, stream: str, text: str) -> None:

@@ -55,6 +55,10 @@ class Toolbox:
     clock: Callable[[], float] = lambda: 0.0
     on_call: Callable[[str, int, ModelCall], None] | None = None
     """Told of each model call that has ended, with its task id and attempt."""
+    cast: Callable[[Node], TaskType] | None = None
+    """Who does the work of a node; None stands for its task type. A test's stand-ins come in here."""
+    refuses_models: bool = False
+    """No model may be asked: a test must say what each answers."""
 
 
 class Dispatcher:
@@ -78,16 +82,23 @@ class Dispatcher:
         self._not_begun: set[tuple[str, int]] = set()
         self._stopping: set[tuple[str, int]] = set()
         self._sources: dict[str, Source] = {}
+        self._reading = 0
         self._others: set[asyncio.Task[None]] = set()
         self._is_quiet = False
         self._may_hold_secrets = run.reads_secrets()
         self._state = KeyedState(run.keyed, self._post_from_anywhere, tools.redactor.scrub_json)
-        self._types = [tools.task_type(node.task.type) if _is_work(node) else None for node in run.graph.nodes]
+        cast = tools.cast or (lambda node: tools.task_type(node.task.type))
+        self._types = [cast(node) if _is_work(node) else None for node in run.graph.nodes]
         self._executors = [tools.executor(node.executor) if _is_work(node) else None for node in run.graph.nodes]
 
     @property
     def is_idle(self) -> bool:
         return not self._tasks
+
+    @property
+    def is_settled(self) -> bool:
+        """What was commanded has begun, and nothing is being stopped or read."""
+        return not (self._not_begun or self._stopping or self._reading)
 
     def do(self, command: m.Command) -> None:
         """Carry out one command. Returns at once; what comes of it is posted as a stimulus."""
@@ -100,6 +111,7 @@ class Dispatcher:
             case m.StopAttempt():
                 self._stop((command.task, command.attempt))
             case m.ReadItems():
+                self._reading += 1
                 self._beside(self._read(command))
 
     async def close(self) -> None:
@@ -287,22 +299,27 @@ class Dispatcher:
 
     async def _read(self, command: m.ReadItems) -> None:
         try:
+            news = await self._items(command)
+        finally:
+            self._reading -= 1
+        self._post(news)
+
+    async def _items(self, command: m.ReadItems) -> m.Stimulus:
+        try:
             source = self._sources.get(command.task)
             if source is None:
                 source = self._sources[command.task] = open_source(command.source, self.tools.root)
             items, last = await asyncio.to_thread(source.read, command.first, command.count)
         except TaskError as error:
-            self._post(m.ItemsFailed(command.task, self._clean(error.failure())))
-            return
+            return m.ItemsFailed(command.task, self._clean(error.failure()))
         except Exception as error:  # noqa: BLE001  # whatever a reader raises, the loop must hear that nothing comes
             text = f"{command.source} cannot be read: {type(error).__name__}: {error}"
-            self._post(m.ItemsFailed(command.task, self._clean(Failure("source-unreadable", text))))
-            return
+            return m.ItemsFailed(command.task, self._clean(Failure("source-unreadable", text)))
         if last:
             self._sources.pop(command.task).close()
         if self.tools.redactor.active:  # rows are journaled like results, and so are held to the same
             items = self.tools.redactor.scrub_value(items)
-        self._post(m.ItemsArrived(command.task, command.first, items, last))
+        return m.ItemsArrived(command.task, command.first, items, last)
 
 
 def _is_work(node: Node) -> bool:

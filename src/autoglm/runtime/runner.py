@@ -21,6 +21,7 @@ from autoglm.runtime.dispatch import Dispatcher, Toolbox
 from autoglm.runtime.journal import Journal
 from autoglm.runtime.observer import Observer
 from autoglm.runtime.projection import run_update, take_rows
+from autoglm.runtime.timers import Alarm, RealTimers, Timers
 from autoglm.stores.protocol import Append, Lease, LogLine, Signal, Store
 
 LEASE_SECONDS = 15.0
@@ -53,6 +54,7 @@ class Runner:
         clock: Callable[[], float],
         observers: Sequence[Observer] = (),
         last_signal: int = 0,
+        timers: Timers | None = None,
     ) -> None:
         self.run = run
         run.scrub = tools.redactor.scrub
@@ -61,11 +63,12 @@ class Runner:
         self._seq = last_seq
         self._tools = tools
         self._clock = clock
+        self._timers = timers or RealTimers(clock)
         self._observers = observers
         self._now = clock()
         self._inbox: deque[m.Stimulus] = deque()
         self._wake = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Alarm | None = None
         self._timer_due: float | None = None
         self._in_flight = 0
         self._waiting_commands: list[m.Command] = []
@@ -180,13 +183,19 @@ class Runner:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer_due = due
-            delay = max(0.0, due - self._clock())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._timer_fired)
+            self._timer = self._timers.call_at(due, self._timer_fired)
         self._is_waiting = True
+        self._timers.rest(self._is_still)
         try:
             await self._wake.wait()
         finally:
             self._is_waiting = False
+
+    def _is_still(self) -> bool:
+        """The loop waits, and nothing is on its way to it but what attempts will bring."""
+        dispatcher = self._dispatcher
+        is_settled = dispatcher is not None and dispatcher.is_settled
+        return self._is_waiting and is_settled and not (self._wake.is_set() or self._inbox or self._in_flight)
 
     def _timer_fired(self) -> None:
         self._timer_due = None

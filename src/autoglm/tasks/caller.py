@@ -53,6 +53,8 @@ class Caller:
                 hint = suggest_model(name, attempt.models, attempt.project_models)
                 raise TaskError(f"the model `{name}` does not exist", code="unknown-model", retryable=False, hint=hint)
             return stand_in(name)
+        if attempt.refuses_models:
+            raise _not_mocked(attempt, name)
         environment = os.environ if attempt.environment is None else attempt.environment
         return resolve_model(name, attempt.models, attempt.project_models, environment)
 
@@ -111,6 +113,12 @@ def open_caller() -> Caller:
     """Return the process's caller. Whoever opens it closes it."""
     _shared._users += 1
     return _shared
+
+
+def _not_mocked(attempt: Attempt, name: str) -> TaskError:
+    message = f"the model `{name}` would be asked, and a test asks no models"
+    hint = f"write what it answers (`mocks: {{{attempt.name}: {{value: …}}}}`), or `offline: true` for made-up answers"
+    return TaskError(message, code="model-not-mocked", retryable=False, hint=hint)
 
 
 def _default_model(attempt: Attempt) -> str:

@@ -124,6 +124,8 @@ class Attempt:
     """Where keys and addresses of models are looked up; None stands for the process environment."""
     on_call: Callable[[ModelCall], None] = _no_call
     """Take note of a model call that has ended, for telemetry."""
+    refuses_models: bool = False
+    """No model may be asked: in a test, what a model answers is written down, or made up by the stand-in."""
     usage: dict[str, Any] = field(default_factory=dict)
     """What the attempt used: ``{"calls": 1, "input_tokens": …, "output_tokens": …}``; summed over the run."""
 
