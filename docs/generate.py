@@ -28,6 +28,7 @@ PARTS = {
     "executors": "Executors",
     "project": "Project, settings, secrets, loop files",
     "stores": "Stores",
+    "testing": "Testing workflows",
     "cli": "The command",
     "other": "Runs and the command",
 }

@@ -45,6 +45,7 @@ _CHANGING = (
     (re.compile(r"0x[0-9a-f]{6,}"), "0xADDRESS"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "DATE"),
     (re.compile(r"\btook [0-9a-z.]+"), "took TIME"),
+    (re.compile(r"(?<= \()[\d.]+s(?=\)$|, )|(?<= (?:passed|failed) in )[\d.]+s$", re.MULTILINE), "TIME"),
 )
 """What is another at each run, and what stands for it."""
 

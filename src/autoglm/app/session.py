@@ -361,7 +361,8 @@ class Session:
         manner: Manner,
     ) -> RunReport:
         try:
-            telemetry = open_telemetry(self.project.settings.telemetry, os.environ)
+            is_staged = self._stage is not None  # what is only tried out is no news for anybody
+            telemetry = None if is_staged else open_telemetry(self.project.settings.telemetry, os.environ)
             runner, tools, services = self._prepare(run, lease, heard, last_seq, redactor, telemetry, manner)
         except BaseException:
             self.store.release(lease)

@@ -37,6 +37,11 @@ def render_text(diagnostics: Iterable[Diagnostic], *, color: bool = False) -> st
     return "\n\n".join([*blocks, summary(found)]) + "\n"
 
 
+def render_one(diagnostic: Diagnostic, *, color: bool = False) -> str:
+    """Return one diagnostic alone, without a newline at its end."""
+    return _block(diagnostic, color)
+
+
 def summary(diagnostics: Iterable[Diagnostic]) -> str:
     """Return ``3 errors, 1 warning``."""
     errors, warnings = _counts(diagnostics)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autoglm.cli.commands import check, drawing, look, prune, run, start
+from autoglm.cli.commands import check, drawing, look, prune, run, start, testing
 
 app = typer.Typer(
     name="autoglm",
@@ -44,4 +44,5 @@ app.command()(run.pause)
 app.command()(run.retry)
 app.command()(drawing.graph)
 app.command()(check.schema)
+app.command(name="test")(testing.run_tests)
 app.command()(prune.prune)

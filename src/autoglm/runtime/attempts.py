@@ -14,6 +14,7 @@ from autoglm.engine.state import Instance
 from autoglm.executors.protocol import Executor, Work
 from autoglm.graph.model import Node
 from autoglm.llm.calls import ModelCall
+from autoglm.spec.jsonform import to_text
 from autoglm.tasks.protocol import Attempt, TaskContext
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class LiveAttempt(Attempt):
         self.name = node.name
         self.options = command.options
         self.arguments = fresh(command.arguments) if command.arguments else command.arguments
-        self.env = command.env
+        self.env = {name: to_text(value) for name, value in command.env.items()} if command.env else command.env
         self.output_schema = node.task.output_schema
         self.root = tools.root
         self.executor = node.executor

@@ -215,7 +215,7 @@ class Values:
                 self.wrong(item, (*path, key), name, "a text")
         return texts
 
-    def texts(self, value: object, path: Path, key: str) -> tuple[str, ...] | None:
+    def texts(self, value: object, path: Path, key: str | int) -> tuple[str, ...] | None:
         """Return one text or a list of them as a tuple."""
         if isinstance(value, str):
             return (value,) if self.filled_text(value, path, key) else None
