@@ -13,10 +13,10 @@ from tests.golden import GOLDEN
 HERE = Path(__file__).parent
 
 MISSING = """
-answer-empty answer-refused backup-failed bad-inputs bad-response blob-not-found disk-full dotenv-syntax
+answer-empty answer-refused backup-failed bad-response blob-not-found disk-full dotenv-syntax
 dotenv-unreadable duplicate-task error expression-failed expression-too-large file-not-found
-file-unreadable group-failed init-exists init-failed inputs-file internal invalid-transition
-journal-damaged journal-too-new journal-truncated lease-lost loop-failed loop-not-a-list
+file-unreadable init-exists init-failed inputs-file internal invalid-transition
+journal-damaged journal-too-new journal-truncated lease-lost loop-not-a-list
 model-address-invalid model-connection model-declared-in-circle model-key-missing model-no-credit
 model-not-found model-overloaded model-parameter-invalid model-rate-limited model-request-invalid
 model-request-rejected model-server-error model-timeout model-unauthorized name-invalid

@@ -115,7 +115,7 @@ async def _within(
         await asyncio.wait({driving}, timeout=case.timeout)
         if not driving.done():
             hint = "raise its `timeout`, or mock what takes so long"
-            message = f"the case took longer than {case.timeout:g} seconds, and was stopped"
+            message = f"the case was not over after {case.timeout:g} seconds, and was stopped"
             broken.append(Mismatch(message, case.path, (f"hint: {hint}",)))
             session.abort()
             await asyncio.wait({driving}, timeout=_GRACE)
