@@ -34,8 +34,14 @@ from tests.golden import GOLDEN, check_golden, is_updating
 
 T = TypeVar("T")
 
-SHOWN = re.compile(r"(?:error|warning)\[([a-z0-9-]+)\]|^✗ .+?  ([a-z0-9-]+): ", re.MULTILINE)
-"""A code as a user meets it: in a diagnostic, or after the name of a task that failed."""
+SHOWN = re.compile(
+    r"(?:error|warning)\[([a-z0-9-]+)\]"  # in a diagnostic
+    r"|^(?:✗ .+?  |error +)([a-z0-9-]+): "  # of a task, at the end of a run and by `show`
+    r"|^([a-z0-9]+-[a-z0-9-]+): "  # of a run whose tasks did not fail
+    r'|"code": "([a-z0-9-]+)"',  # with --json
+    re.MULTILINE,
+)
+"""A code as a user meets it."""
 
 _HEAD = "━━ "
 _CHANGING = (
@@ -44,6 +50,8 @@ _CHANGING = (
     (re.compile(r"crash-\d+-\d+-\d+"), "crash-DATE-TIME-PID"),
     (re.compile(r"0x[0-9a-f]{6,}"), "0xADDRESS"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "DATE"),
+    (re.compile(r"(schema \d+; this one knows) \d+"), r"\1 N"),
+    (re.compile(r"\bdriven by [^ /]+/\d+/\d+"), "driven by HOST/PID/START"),
     (re.compile(r"\btook [0-9a-z.]+"), "took TIME"),
     (re.compile(r"(?<= \()[\d.]+s(?=\)$|, )|(?<= (?:passed|failed) in )[\d.]+s$", re.MULTILINE), "TIME"),
 )
@@ -52,7 +60,7 @@ _CHANGING = (
 
 def codes_in(text: str) -> set[str]:
     """Return the codes that a user sees in ``text``."""
-    return {first or second for first, second in SHOWN.findall(text)}
+    return {code for found in SHOWN.findall(text) for code in found if code}
 
 
 def read_sections(area: str) -> dict[str, str]:
@@ -116,10 +124,10 @@ class Scene:
         self._runs += 1
         return self.autoglm("run", "flow.yaml", "-q", "--run-id", f"r{self._runs}", *arguments)
 
-    def run_task(self, fields: str, **more: Any) -> int:
+    def run_task(self, fields: str, *arguments: str, **more: Any) -> int:
         """Run a workflow of one task, ``a``, with these fields in YAML; ``more`` are fields of the workflow."""
         rest = "".join(f"{name}: {json.dumps(value)}\n" for name, value in more.items())
-        return self.run(f"{rest}tasks:\n  - {{name: a, {fields}}}\n")
+        return self.run(f"{rest}tasks:\n  - {{name: a, {fields}}}\n", *arguments)
 
     @contextmanager
     def refuses(self, what: str) -> Iterator[None]:

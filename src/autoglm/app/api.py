@@ -281,7 +281,7 @@ class WorkflowBuilder:
         ``fields`` are further fields of the file format: ``loop``, ``when``, ``retry``, ``timeout``, ``type`` …
         """
         if name in self._data["tasks"]:
-            raise UsageError(f"there is a task {name!r} already", code="duplicate-task")
+            raise UsageError(f"there is a task {name!r} already", code="duplicate-task", hint="give it another name")
         task: dict[str, Any] = {**(fields or {})}
         if after:
             task["depends_on"] = list(_listed(after))

@@ -64,7 +64,8 @@ def read_source(path: Path) -> str:
         raise UsageError(f"there is no file {path}", code="file-not-found", hint=hint) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{path} cannot be read: {reason}", code="file-unreadable") from None
+        hint = "correct the path, or its permissions"
+        raise UsageError(f"{path} cannot be read: {reason}", code="file-unreadable", hint=hint) from None
 
 
 def _candidates(folder: Path) -> str | None:

@@ -138,6 +138,7 @@ class Session:
         """What names in a workflow file can refer to."""
         if self._catalog is None:
             self._catalog, self.warnings = build_catalog(self.project, extra_functions=_described(self._handlers))
+            self.warnings += self.project.secrets.warnings()
         return self._catalog
 
     def load(self, path: str | Path) -> Loaded:

@@ -53,6 +53,11 @@ class Diagnostic:
     def is_error(self) -> bool:
         return self.severity is Severity.ERROR
 
+    @property
+    def sentence(self) -> str:
+        """The message with its place, for where a code is told already: ``flow.yaml:2:1: it is written twice``."""
+        return f"{self.place}: {self.message}" if self.place else self.message
+
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""
         return f"{where}{self.severity}[{self.code}]: {self.message}"

@@ -73,6 +73,8 @@ def decode(raw: bytes | str | msgspec.Raw) -> Any:
         value = _decoder.decode(raw)
     except RecursionError:
         raise _too_deep("$") from None
+    except UnicodeDecodeError as error:
+        raise NotJson("$", f"is not JSON: byte {error.start + 1} is not UTF-8 text") from None
     except (msgspec.DecodeError, UnicodeError) as error:
         raise NotJson("$", f"is not JSON: {_lowered(str(error))}") from None
     data = raw.encode() if isinstance(raw, str) else bytes(raw)

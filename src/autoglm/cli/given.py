@@ -78,8 +78,10 @@ def read_file(file: Path) -> dict[str, Any]:
             raw = source.read(MAX_BYTES + 1)  # what a device or a pipe holds, its size does not tell
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"the inputs in {name} cannot be read: {reason}", code="inputs-file") from None
+        hint = "correct the path, or its permissions"
+        raise UsageError(f"the inputs in {name} cannot be read: {reason}", code="inputs-file", hint=hint) from None
     document = read_document(decode_source(raw, name), name)
     if not isinstance(document.data, dict):
-        raise UsageError(f"{name} must hold a mapping of input names to values", code="inputs-file")
+        hint = "write `name: value` lines, or a JSON object"
+        raise UsageError(f"{name} must hold a mapping of input names to values", code="inputs-file", hint=hint)
     return dict(document.data)

@@ -106,4 +106,5 @@ def write_file(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{path} cannot be written: {reason}", code="output-file") from None
+        hint = "name a file in a folder that is there, on a disk with room"
+        raise UsageError(f"{path} cannot be written: {reason}", code="output-file", hint=hint) from None

@@ -66,10 +66,11 @@ class Project:
             if not ignore.exists():
                 ignore.write_text("*\n")
         except OSError as error:
+            what = "move away what stands there" if folder.exists() else f"make {self.root} writable"
             raise UsageError(
                 f"the folder {folder} cannot be made: {error.strerror}",
                 code="state-folder",
-                hint=f"make {self.root} writable, or keep runs elsewhere: AUTOGLM_STORE=/path/to/runs.db, or =memory",
+                hint=f"{what}, or keep runs elsewhere: AUTOGLM_STORE=/path/to/runs.db, or =memory",
             ) from None
         return folder
 
@@ -106,7 +107,8 @@ def _folder(file: Path | None, cwd: Path | None) -> Path:
         folder = (start / Path(_checked(file)).expanduser()).parent if file is not None else start
         return folder.resolve()
     except FileNotFoundError:
-        raise UsageError("the present folder does not exist any more", code="project-path") from None
+        hint = "change to a folder that exists"
+        raise UsageError("the present folder does not exist any more", code="project-path", hint=hint) from None
     except (OSError, RuntimeError) as error:
         raise UsageError(f"{file or cwd} cannot be a path: {error}", code="project-path") from None
 

@@ -6,6 +6,7 @@ Nothing is read before the first secret is asked for: most runs need none.
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +36,6 @@ class Secrets(Mapping[str, Secret]):
         self._environ = environ
         self._path = dotenv_path
         self._file: dict[str, str] | None = None
-        self._warnings: list[Diagnostic] = []
 
     def get(self, name: str, default: Any = _REQUIRED) -> Any:
         """Return the secret ``name``, or ``default`` when one is given and there is no such secret.
@@ -76,17 +76,23 @@ class Secrets(Mapping[str, Secret]):
         return f"<Secrets from the environment{f' and {self._path.name}' if self._path else ''}>"
 
     def warnings(self) -> list[Diagnostic]:
-        """Return what is doubtful about the ``.env`` file: that others may read it."""
-        self._from_file()
-        return list(self._warnings)
+        """Return what is doubtful about the ``.env`` file: that others may read it. It is looked at, and not read."""
+        try:
+            mode = self._path.stat().st_mode if self._path is not None else 0
+        except (OSError, ValueError):
+            return []
+        if not stat.S_ISREG(mode) or not mode & stat.S_IROTH:
+            return []
+        message = f"every user of this machine can read the secrets in {self._path}"
+        return [Diagnostic("secrets-readable", message, hint=f"chmod 600 {self._path}", severity=Severity.WARNING)]
 
     def _from_file(self) -> dict[str, str]:
         if self._file is None:
             try:
                 self._file = self._read() if self._path is not None else {}
             except SpecError as error:
-                hint = error.diagnostics[0].hint
-                raise TaskError(error.message, code=error.code, retryable=False, hint=hint) from None
+                found = error.diagnostics[0]
+                raise TaskError(found.sentence, code=found.code, retryable=False, hint=found.hint) from None
         return self._file
 
     def _read(self) -> dict[str, str]:
@@ -96,25 +102,14 @@ class Secrets(Mapping[str, Secret]):
             if not path.exists():
                 return {}
             if not path.is_file():
-                raise _unreadable(path, "is not a file")
-            stat = path.stat()
-            if stat.st_size > _MAX_BYTES:
-                raise _unreadable(path, "is larger than 1 MB")
+                raise _unreadable(path, "it is not a file")
+            if path.stat().st_size > _MAX_BYTES:
+                raise _unreadable(path, "it is larger than 1 MB")
             text = path.read_bytes().decode("utf-8-sig")
         except OSError as error:
-            raise _unreadable(path, error.strerror or "cannot be read") from None
+            raise _unreadable(path, error.strerror or "it cannot be opened") from None
         except ValueError:  # not UTF-8, or a NUL byte in the path
-            raise _unreadable(path, "is not UTF-8 text") from None
-        if stat.st_mode & 0o004:
-            self._warnings.append(
-                Diagnostic(
-                    "secrets-readable",
-                    f"every user of this machine can read the secrets in {path.name}",
-                    Place(str(path), 1, 1, 1, 1),
-                    hint=f"chmod 600 {path}",
-                    severity=Severity.WARNING,
-                )
-            )
+            raise _unreadable(path, "it is not UTF-8 text") from None
         return parse_dotenv(text, str(path))
 
     def _missing(self, name: str) -> TaskError:
@@ -202,4 +197,5 @@ def _bad_line(file: str, index: int, line: str, what: str) -> Diagnostic:
 
 def _unreadable(path: Path, reason: str) -> SpecError:
     message = f"the secrets file {path} cannot be read: {reason}"
-    return SpecError([Diagnostic("dotenv-unreadable", message, hint="correct `secrets: {file: …}` in autoglm.yaml")])
+    hint = "mend the file, or name another with `secrets: {file: …}` in autoglm.yaml"
+    return SpecError([Diagnostic("dotenv-unreadable", message, hint=hint)])

@@ -202,7 +202,8 @@ def _read(path: Path) -> str:
         reason = error.strerror or "it cannot be opened"
     except UnicodeDecodeError:
         reason = "it is not UTF-8 text"
-    raise SpecError([Diagnostic("settings-unreadable", f"the settings cannot be read: {reason}", place)])
+    hint = "it is a file of UTF-8 text, which the user who runs autoglm may read"
+    raise SpecError([Diagnostic("settings-unreadable", f"the settings cannot be read: {reason}", place, hint)])
 
 
 def _variable(name: str) -> str:

@@ -31,7 +31,11 @@ def decode_record(payload: bytes) -> Record:
             hint="open the run with the version of autoglm that wrote it, or a newer one",
         ) from None
     except msgspec.DecodeError as error:
-        raise StoreError(f"a journal record cannot be read: {error}", code="journal-damaged") from None
+        raise StoreError(
+            f"a journal record cannot be read: {error}",
+            code="journal-damaged",
+            hint="something else than autoglm wrote it; restore a backup, other runs are not affected",
+        ) from None
     first = record.events[0] if record.events else None
     if isinstance(first, RunCreated) and first.format > FORMAT:
         raise StoreError(

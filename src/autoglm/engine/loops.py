@@ -13,6 +13,7 @@ from autoglm.engine.states import TaskStatus
 from autoglm.engine.values import loop_failed
 from autoglm.graph.model import NodeKind
 from autoglm.spec.expressions import ExpressionError
+from autoglm.spec.faults import kind_of
 
 if TYPE_CHECKING:
     from autoglm.engine.machine import Run
@@ -36,7 +37,8 @@ def start(run: Run, instance: Instance) -> None:
         elif plan.file is not None:
             source = run.evaluate(plan.file, instance)
             if not isinstance(source, str):
-                raise ExpressionError("`loop.file` must give a path", code="loop-not-a-list")
+                message = f"`loop.file` must give the path of a file, and it gives {kind_of(source)}"
+                raise ExpressionError(message, code="loop-not-a-list")
             run.emit(m.LoopStarted(instance.id, None, source))
         else:
             found = _items(run, instance)
@@ -71,9 +73,11 @@ def _items(run: Run, instance: Instance) -> Sequence[Any] | Items:
 def _listed(value: Any) -> Sequence[Any]:
     if isinstance(value, list | tuple | range):
         return value
-    kind = {dict: "a mapping", str: "a text", type(None): "nothing"}.get(type(value), f"a {type(value).__name__}")
+    message = f"a loop goes over a list, and this is {kind_of(value)}"
     hint = "write `| list`, or `| dictsort` for pairs" if isinstance(value, dict) else None
-    raise ExpressionError(f"a loop goes over a list, and this is {kind}", code="loop-not-a-list", hint=hint)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        hint = f"to count up to it write `range({value})`"
+    raise ExpressionError(message, code="loop-not-a-list", hint=hint)
 
 
 def may_start_item(owner: Instance) -> bool:

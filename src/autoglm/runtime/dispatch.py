@@ -181,7 +181,9 @@ class Dispatcher:
         except TaskError as error:
             stimulus = m.AttemptRaised(*key, self._clean(error.failure()))
         except Exception as error:  # noqa: BLE001  # whatever a task type raises is the attempt's failure
-            failure = Failure("task-type-failed", describe(error), (type(error).__name__,))
+            message = f"the task type itself failed: {describe(error)}"
+            hint = "this is a fault of the plugin that brings the type: report it to its makers"
+            failure = Failure("task-type-failed", message, (type(error).__name__,), hint=hint)
             stimulus = m.AttemptRaised(*key, self._clean(failure))
         if printed is not None:
             printed.flush()

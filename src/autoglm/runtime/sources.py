@@ -86,9 +86,11 @@ def _check_file(path: Path, name: str) -> None:
     except (OSError, ValueError) as error:
         raise _unreadable(name, error) from None
     if stat.S_ISDIR(mode):
-        raise _error("source-unreadable", f"{name} is a directory, not a file")
+        hint = f"name one of the files in it, such as {name}/rows.jsonl"
+        raise _error("source-unreadable", f"{name} is a directory, not a file", hint)
     if not stat.S_ISREG(mode):
-        raise _error("source-unreadable", f"{name} is a device, a pipe or a socket, not a file")
+        hint = "a resumed run reads it again: let a task write what comes out of it to a file"
+        raise _error("source-unreadable", f"{name} is a device, a pipe or a socket, not a file", hint)
 
 
 # ------------------------------------------------------------------------------------------------------------ rows
@@ -309,7 +311,8 @@ class _DocumentSource:
             try:
                 return jsonvalue.decode(raw)
             except jsonvalue.NotJson as error:
-                raise _error("source-invalid", f"{self.name}: {error}", error.hint) from None
+                hint = error.hint or "a .json file is one JSON document; for one a line call it .jsonl"
+                raise _error("source-invalid", f"{self.name}: {error}", hint) from None
         from autoglm.spec.document import read_document  # loads the YAML reader, which JSON does not need
 
         try:
@@ -317,8 +320,8 @@ class _DocumentSource:
         except UnicodeDecodeError:
             raise _error("source-invalid", f"{self.name} is not UTF-8 text", _UTF8_HINT) from None
         except SpecError as error:
-            hint = error.diagnostics[0].hint if error.diagnostics else None
-            raise _error("source-invalid", error.message, hint) from None
+            found = error.diagnostics[0]
+            raise _error("source-invalid", found.sentence, found.hint) from None
 
 
 class _ParquetSource:
@@ -413,4 +416,4 @@ def _shrunk(name: str, total: int, first: int) -> TaskError:
 
 def _unreadable(name: str, error: OSError | ValueError) -> TaskError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else "its name holds a NUL character"
-    return _error("source-unreadable", f"{name} cannot be read: {reason}")
+    return _error("source-unreadable", f"{name} cannot be read: {reason}", "correct the path or its permissions")

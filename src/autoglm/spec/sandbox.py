@@ -136,6 +136,8 @@ class Program:
         hint = None
         if isinstance(error, TypeError) and "not supported between" in reason:
             hint = "text and numbers do not compare; turn one into the other with | int, | float or | string"
+        elif isinstance(error, TypeError) and "unsupported operand" in reason:
+            hint = "bring both sides to one kind with | int, | float or | string; `~` joins anything to a text"
         return ExpressionError(f"`{shown}` failed: {reason}", hint=hint)
 
 

@@ -82,7 +82,8 @@ def _refuse_to_overwrite(folder: Path, files: dict[str, str]) -> None:
             raise UsageError(f"{folder} is a file", code="init-exists", hint="give a folder")
         there = [relative for relative in sorted(files) if (folder / relative).exists()]
     except (OSError, ValueError) as error:
-        raise UsageError(f"{folder} cannot be used: {error}", code="init-failed") from None
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{folder} cannot be used: {reason}", code="init-failed", hint="give another folder") from None
     if there:
         count = f" and {len(there) - 3} more" if len(there) > 3 else ""
         hint = "give another folder, or move them away; nothing has been written"
@@ -100,4 +101,5 @@ def _write(path: Path, text: str) -> None:
             path.chmod(0o755)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{path} cannot be written: {reason}", code="init-failed") from None
+        hint = "give a folder that can be made and written"
+        raise UsageError(f"{path} cannot be written: {reason}", code="init-failed", hint=hint) from None
