@@ -60,7 +60,7 @@ def test_sources(play: Play, loop: Loop, items: list[object]) -> None:
         ("{{ 'text' }}", "a text"),
         ("{{ {'a': 1} }}", "a mapping"),
         ("{{ none }}", "nothing"),
-        ("{{ 3 }}", "a int"),
+        ("{{ 3 }}", "a number"),
     ],
 )
 def test_what_is_no_list_fails_the_loop(play: Play, over: str, said: str) -> None:

@@ -13,6 +13,7 @@ What was said is the section of that test in ``tests/golden/errors/AREA.txt``, w
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import re
 import stat
@@ -73,6 +74,10 @@ def read_sections(area: str) -> dict[str, str]:
 
 def _written(sections: dict[str, str]) -> str:
     return "\n\n".join(f"{_HEAD}{name}\n{body}" for name, body in sorted(sections.items())) + "\n"
+
+
+def _difference(kept: str, text: str) -> str:
+    return "\n".join(difflib.unified_diff(kept.splitlines(), text.splitlines(), "golden", "now", lineterm=""))
 
 
 class Scene:
@@ -168,9 +173,8 @@ class Scene:
         if is_updating():
             sections[self._name] = text
             check_golden(f"errors/{self.area}.txt", _written(sections))
-        hint = "AUTOGLM_UPDATE_GOLDEN=1 writes it; read it, and mend what reads poorly"
-        assert self._name in sections, f"there is no section {self._name!r}; {hint}"
-        assert text == sections[self._name], hint
+        kept = sections.get(self._name, "")
+        assert text == kept, f"{_difference(kept, text)}\nAUTOGLM_UPDATE_GOLDEN=1 writes it, if it reads well"
 
     def _note(self, head: str, said: str) -> None:
         lines = "\n".join(line.rstrip() for line in f"{head}\n{said}".replace(str(self.root), "PROJECT").splitlines())

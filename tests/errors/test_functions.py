@@ -84,7 +84,6 @@ def test_where_it_was_raised(scene: Scene) -> None:
 
 def test_a_timeout(scene: Scene) -> None:
     failing(scene, "handler: waits, timeout: 10ms")
-    failing(scene, "handler: waits, executor: process, timeout: 100ms")
     scene.shows("timeout")
 
 

@@ -73,7 +73,8 @@ def _items(run: Run, instance: Instance) -> Sequence[Any] | Items:
 def _listed(value: Any) -> Sequence[Any]:
     if isinstance(value, list | tuple | range):
         return value
-    message = f"a loop goes over a list, and this is {kind_of(value)}"
+    kind = {str: "a text", type(None): "nothing"}.get(type(value), kind_of(value))
+    message = f"a loop goes over a list, and this is {kind}"
     hint = "write `| list`, or `| dictsort` for pairs" if isinstance(value, dict) else None
     if isinstance(value, int | float) and not isinstance(value, bool):
         hint = f"to count up to it write `range({value})`"

@@ -340,8 +340,8 @@ class _ParquetSource:
 
     def read(self, first: int, count: int) -> tuple[list[Any], bool]:
         try:
-            import pyarrow  # type: ignore[import-not-found,unused-ignore]
-            import pyarrow.parquet  # type: ignore[import-not-found,unused-ignore]  # slow, so not before it is needed
+            import pyarrow  # type: ignore[import-not-found,import-untyped,unused-ignore]
+            import pyarrow.parquet  # type: ignore[import-not-found,import-untyped,unused-ignore]  # slow, so not before it is needed
         except ImportError:
             raise _needs_pyarrow(self.name) from None
         try:
