@@ -43,6 +43,19 @@ def test_one_line_a_change():
     assert out.getvalue().startswith(time.strftime("%H:%M:%S ", time.localtime(100.0)))
 
 
+def test_what_is_parked_says_how_long_and_why():
+    out = io.StringIO()
+    watch = printer(out)
+    watch.on_events([m.AttemptStarted("a", 1), m.ParkingBegan("a", 1, 65.0, "the batch is not done")], 5.0)
+    watch.on_events([m.ParkingEnded("a", 1), m.ParkingBegan("a", 1, None, "nobody has called")], 65.0)
+    assert lines(out) == [
+        "a started",
+        "a waits for 1m00s: the batch is not done",
+        "a started",
+        "a waits: nobody has called",
+    ]
+
+
 def test_a_final_failure_carries_its_hint():
     out = io.StringIO()
     watch = printer(out)

@@ -165,6 +165,26 @@ def test_a_reopened_run_tells_anew():
     assert view.counts == {"pending": 2}
 
 
+def test_what_is_parked_says_what_it_waits_for_and_how_long():
+    view = view_of(
+        work("batch"),
+        work("many", loop=Loop(over=[1])),
+        events=[
+            (0.0, m.AttemptStarted("batch", 1)),
+            (1.0, m.ParkingBegan("batch", 1, 61.0, "the batch is not done")),
+            (1.0, m.LoopStarted("many", 1)),
+            (1.0, m.AttemptStarted("many[0]", 1)),
+            (1.0, m.ParkingBegan("many[0]", 1, None, "nobody has called")),
+        ],
+    )
+    lines = shown(view, 31.0)
+    assert lines[1] == "‖ batch  the batch is not done  30s left"
+    assert lines[3] == "  ‖ [0]  nobody has called"
+    assert "‖ 1 paused" in lines[-1]
+    view.take(m.ParkingEnded("batch", 1), 61.0)
+    assert shown(view, 62.0)[1] == "● batch  1.0s"
+
+
 def test_ten_thousand_tasks_show_what_matters_and_one_line_for_the_rest():
     view = view_of(*(work(f"t{n}") for n in range(10_000)))
     for n in range(5000):

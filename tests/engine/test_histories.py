@@ -181,10 +181,29 @@ def until() -> World:
     return world
 
 
+def parked() -> World:
+    """One attempt parks twice with a memo, is lost and goes on; one is woken; one is cancelled where it stands."""
+    world = World(workflow(task("polls", timeout=5.0), task("called", "polls"), task("left", "polls")))
+    world.pass_time(2.0)
+    world.park("polls", world.now + 60.0, b'{"job":7}', calls=1)
+    world.crash()
+    world.pass_time(60.0)
+    world.park("polls", world.now + 60.0, b'{"job":8}')
+    world.pass_time(60.0)
+    world.crash()
+    world.succeed("polls", b'"done"')
+    world.park("called")
+    world.park("left")
+    world.handle(m.Wake("called"))
+    world.succeed("called")
+    world.handle(m.Cancel("enough"))
+    return world
+
+
 HISTORIES: dict[str, Callable[[], World]] = {
     story.__name__: story
     for story in (branch, retries, loop_over_file, groups, fail_fast, cancelled_and_reopened, recovered)
-} | {"failed_before_it_began": failed_before_it_began, "until": until}
+} | {"failed_before_it_began": failed_before_it_began, "until": until, "parked": parked}
 
 
 def short(run: Run) -> dict[str, Any]:

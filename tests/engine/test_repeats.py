@@ -8,10 +8,10 @@ import pytest
 
 from autoglm.engine import messages as m
 from autoglm.engine.states import RunStatus
-from autoglm.spec.model import Degrade, Loop, OnError, Retry
+from autoglm.spec.model import Degrade, Loop, OnError, PoolSpec, Retry
 
 from .conftest import Play
-from .flows import arguments, group, result, running, status, statuses, task
+from .flows import arguments, group, result, running, status, statuses, task, told
 from .world import World
 
 SEEN = {"previous": "{{ previous }}", "index": "{{ index }}"}
@@ -205,3 +205,14 @@ def test_continue_tolerates_the_loop_as_a_whole(play: Play) -> None:
     world = play(task("a", loop=until("result > 5", 1), on_error=OnError.CONTINUE), task("b", "a"))
     world.succeed("a[0]")
     assert statuses(world) == {"a": "failed", "b": "running"}
+
+
+def test_a_loop_that_is_stopped_while_its_next_iteration_waits_for_its_turn_ends(play: Play) -> None:
+    again = task("again", "first", loop=Loop(until="index == 2", max_iterations=4), pool=("one",))
+    outer = group("g", task("first"), again, loop=Loop(over=[1, 2], fail_fast=True))
+    world = play(task("holder", pool=("one",)), outer, pools={"one": PoolSpec(limit=1)})
+    world.succeed("g[1].first")
+    assert status(world, "g[1].again") == "running"
+    assert "TaskCancelled g[1].again" in told(world.fail("g[0].first"))
+    assert status(world, "g") == "failed"
+    world.succeed("holder")

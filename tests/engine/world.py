@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
+import msgspec
+
 from autoglm.base.errors import Failure
 from autoglm.engine import messages as m
+from autoglm.engine import parking
 from autoglm.engine.codec import decode_record, encode_record
 from autoglm.engine.machine import Run
+from autoglm.engine.states import TaskStatus
 from autoglm.graph.compile import compile_graph
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.model import Workflow
@@ -35,6 +39,7 @@ class World:
         self.stopping: set[tuple[str, int]] = set()
         self.reading: dict[str, m.ReadItems] = {}
         self.started: Counter[tuple[str, int]] = Counter()
+        self.memo: dict[tuple[str, int], object] = {}
         created = m.RunCreated("run-1", workflow.name, m.Blob("0" * 64, 1), dict(inputs))
         self.handle(m.Create(created, b"{}"), m.Begin())
 
@@ -48,6 +53,9 @@ class World:
             self.journal.append(encode_record(self.now, decision.events))
         self.blobs.update(decision.blobs)
         self.events += decision.events
+        for event in decision.events:
+            if isinstance(event, m.AttemptStarted):
+                self.memo.pop((event.task, event.attempt), None)
         for command in decision.commands:
             match command:
                 case m.StartAttempt():
@@ -55,6 +63,7 @@ class World:
                     assert key not in self.running, f"{key} was started while it ran"
                     self.running[key] = command
                     self.started[key] += 1
+                    assert self.memo.get(key) == command.memo, f"{key} did not get its memo back"
                 case m.StopAttempt():
                     key = (command.task, command.attempt)
                     self.stopping.add(key)
@@ -81,6 +90,19 @@ class World:
         return self.handle(
             m.AttemptRaised(*key, Failure(code, "it went wrong", (code,), retryable, None, details or None))
         )
+
+    def park(self, task: str, until: float | None = None, memo: bytes = b"null", **used: object) -> list[m.Event]:
+        key = self._key(task)
+        del self.running[key]
+        self.stopping.discard(key)
+        news = m.AttemptParked(*key, until, "it waits", memo, used or None)
+        self.memo[key] = msgspec.json.decode(memo)
+        return self.handle(news)
+
+    def parked(self) -> list[str]:
+        """Return what is parked and is not due."""
+        run = self.run
+        return sorted(i.id for i in run.active if i.status is TaskStatus.PAUSED and not parking.is_due(i, self.now))
 
     def stopped(self, task: str, *, abandoned: bool = False) -> list[m.Event]:
         key = self._key(task)
@@ -180,7 +202,7 @@ class World:
             self._something(random, faults, crashes)
         raise AssertionError("the run does not end")
 
-    def _something(self, random: Random, faults: float, crashes: float) -> None:
+    def _something(self, random: Random, faults: float, crashes: float, parks: float = 0.15) -> None:
         if random.random() < crashes:
             self.crash()
         elif self.stopping and random.random() < 0.5:
@@ -190,10 +212,15 @@ class World:
             self._read(random)
         elif self.running and random.random() < 0.9:
             key = random.choice(sorted(self.running))
-            if random.random() < faults:
+            if random.random() < parks:
+                until = None if random.random() < 0.3 else self.now + 3 * random.random() - 0.5
+                self.park(key[0], until, random.choice([b"null", b'{"cursor":1}']))
+            elif random.random() < faults:
                 self.fail(key[0], random.choice(["boom", "bang"]), retryable=random.random() < 0.8)
             else:
                 self.succeed(key[0], random.choice([b"1", b"null", b'{"x":[1,2]}', b'"text"', b"[1,2,3]"]))
+        elif self.parked() and random.random() < 0.3:
+            self.handle(m.Wake(random.choice(self.parked())))
         else:
             due = self.run.next_due()
             self.pass_time(max(0.0, due - self.now) + random.random() if due is not None else 1.0)

@@ -10,6 +10,7 @@ from typing import Any
 from autoglm.app.report import RunReport
 from autoglm.app.session import Session
 from autoglm.app.tools import Tools
+from autoglm.base.redaction import Redactor
 from autoglm.config.project import Project
 from autoglm.engine import messages as m
 from autoglm.engine.codec import decode_record
@@ -24,6 +25,7 @@ from autoglm.runtime.runner import LEASE_SECONDS, Runner, last_signal
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.model import Workflow
 from autoglm.stores.protocol import Append, LogLine, RunRow, Store, StoreError
+from autoglm.tasks.protocol import TaskType
 
 Handler = Callable[..., Any]
 CATALOG = Catalog(executor_limits={"inline": 50})
@@ -83,6 +85,9 @@ class Bench:
         self.now = 1000.0
         self.runner: Runner | None = None
         self.watcher = Watcher()
+        self.task_types: dict[str, TaskType] = {}
+        """Task types of the test, by name, before the installed ones."""
+        self.redactor = Redactor()
 
     async def start(self) -> RunStatus:
         row = RunRow(run_id="r", workflow="flow", status="pending", created_at=self.now, updated_at=self.now)
@@ -100,7 +105,13 @@ class Bench:
         lease = self.store.acquire("r", "me", self.now, LEASE_SECONDS)
         tools = Tools({}, self.handlers)
         journal = Journal(self.store)
-        box = Toolbox(tools.task_type, tools.executor, self.root, clock=self.clock)
+        box = Toolbox(
+            lambda name: self.task_types.get(name) or tools.task_type(name),
+            tools.executor,
+            self.root,
+            redactor=self.redactor,
+            clock=self.clock,
+        )
         self.runner = Runner(run, journal, lease, last, box, self.clock, [self.watcher], heard)
         try:
             return await self.runner.drive(stimuli)

@@ -95,6 +95,9 @@ def _sentence(change: Change) -> str:
         wait = format_duration(max(0.0, (change.retry_at or change.at) - change.at))
         most = max(change.view.max_attempts, change.attempt + 1)
         return f"{task} failed{took}, retry {change.attempt + 1}/{most} in {wait}{_tail(change.detail)}"
+    if status == "paused":
+        wait = "" if change.retry_at is None else f" for {format_duration(max(0.0, change.retry_at - change.at))}"
+        return f"{task} waits{wait}{_tail(change.detail)}"
     word = {"timeout": "timed out", "terminated": "gave up", "rolled_back": "was rolled back"}.get(status, status)
     hint = f" (hint: {harmless(change.hint)})" if change.hint else ""
     return f"{task} {word}{took if status != 'skipped' else ''}{_tail(change.detail)}{hint}"

@@ -29,6 +29,8 @@ class Active:
     due: float | None = None
     error: str = ""
     log: str = ""
+    waits: str = ""
+    """What it waits for, while it is paused."""
 
 
 @dataclass(slots=True)
@@ -114,13 +116,16 @@ def item_rows(view: TaskView, now: float, width: int, count: int) -> list[Line]:
     rows = []
     for active in islice(view.active.values(), count):
         label = active.task[active.task.rfind(".") + 1 :][len(view.path.rpartition(".")[2]) :]
-        status = "retrying" if active.due is not None else "running"
+        status = "paused" if active.waits else "retrying" if active.due is not None else "running"
         start: Line = [(f"{'  ' * (view.depth + 1)}{icon_of(status)} ", style_of(status)), (f"{label}  ", "dim")]
         rows.append(fit([*start, *_active(active, view, now)], width))
     return rows
 
 
 def _active(active: Active, view: TaskView, now: float) -> Line:
+    if active.waits:
+        line: Line = [(f"{active.waits}  ", style_of("paused"))]
+        return line if active.due is None else [*line, (f"{format_duration(max(0.0, active.due - now))} left", "dim")]
     if active.due is not None:
         wait = format_duration(max(0.0, active.due - now))
         return [
@@ -130,7 +135,7 @@ def _active(active: Active, view: TaskView, now: float) -> Line:
             ),
             (active.error, "dim"),
         ]
-    line: Line = [(format_duration(max(0.0, now - active.started_at)), "")]
+    line = [(format_duration(max(0.0, now - active.started_at)), "")]
     if active.attempt > 1:
         line.append((f"  attempt {active.attempt}/{max(view.max_attempts, active.attempt)}", style_of("retrying")))
     if active.log:

@@ -53,6 +53,7 @@ def _seed_scope(view: RunView, scope: Scope) -> None:
 def _go_on(view: RunView, shown: TaskView, instance: Instance) -> None:
     if instance.started_at is None or instance.is_composite or instance.node.kind is NodeKind.GROUP:
         return
-    if instance.status in (TaskStatus.RUNNING, TaskStatus.RETRYING):
+    if instance.status in (TaskStatus.RUNNING, TaskStatus.RETRYING, TaskStatus.PAUSED):
+        waits = harmless(instance.held.reason) if instance.held is not None else ""
         error = harmless(f"{instance.failure.code}: {instance.failure.message}") if instance.failure else ""
-        view.go_on(shown, Active(instance.id, instance.started_at, instance.attempt, instance.due, error))
+        view.go_on(shown, Active(instance.id, instance.started_at, instance.attempt, instance.due, error, waits=waits))

@@ -138,8 +138,10 @@ class RunView:
     def take(self, event: m.Event, at: float) -> Change | None:
         """Take in one event and return what it changed, None when a line about it would say nothing."""
         match event:
-            case m.AttemptStarted(task=task, attempt=attempt):
+            case m.AttemptStarted(task=task, attempt=attempt) | m.ParkingEnded(task=task, attempt=attempt):
                 return self._started(task, attempt, at)
+            case m.ParkingBegan():
+                return self._parked(event, at)
             case m.AttemptSucceeded(task=task) | m.TaskSucceeded(task=task):
                 return self._ended(task, "succeeded", at)
             case m.AttemptFailed(task=task, failure=failure) if event.retry_at is not None:
@@ -215,6 +217,16 @@ class RunView:
             event.task, "retrying", view, at, item, event.attempt, seconds, event.retry_at, active.error, failure.hint
         )
 
+    def _parked(self, event: m.ParkingBegan, at: float) -> Change:
+        view = self._view(static_path(event.task))
+        active = view.active.setdefault(event.task, Active(event.task, at, event.attempt))
+        self._active[view.path] = view
+        active.waits, active.due = harmless(event.reason) or "parked", event.until
+        if not view.is_loop:
+            self._set(view, "paused")
+        item = _is_item(event.task)
+        return Change(event.task, "paused", view, at, item, event.attempt, None, event.until, active.waits)
+
     def _ended(
         self, task: str, status: str, at: float, failure: Failure | None = None, detail: str = ""
     ) -> Change | None:
@@ -266,7 +278,7 @@ class RunView:
         self._counts[view.status] -= 1
         self._counts[status] = self._counts.get(status, 0) + 1
         view.status = status
-        if status in ("running", "retrying", "pending"):
+        if status in ("running", "retrying", "paused", "pending"):
             self._failed.pop(view.path, None)
         elif status in FAILED:
             self._failed[view.path] = view

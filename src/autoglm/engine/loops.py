@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from autoglm.base.errors import Failure
 from autoglm.engine import messages as m
-from autoglm.engine import repeats, stopping
+from autoglm.engine import parking, repeats, stopping
 from autoglm.engine.state import Instance, Items, LoopState, Matrix
 from autoglm.engine.states import TaskStatus
 from autoglm.engine.values import loop_failed
@@ -106,6 +106,8 @@ def start_item(run: Run, owner: Instance) -> None:
         item = loop.retries.popleft()
         if item.status is TaskStatus.RETRYING:
             run.start_attempt(item)
+        elif parking.is_due(item, run.now):
+            parking.go_on(run, item)
         return
     index = loop.redo[-1] if loop.redo else loop.next
     item = (loop.kept.get(index) if loop.redo else None) or run.make_item(owner, index)
@@ -122,7 +124,8 @@ def close(run: Run, owner: Instance, loop: LoopState) -> None:
     plan = owner.node.loop
     if plan is None:
         return
-    if owner.stopping == "cancelled" or (loop.cancelled and owner.stopping is None):
+    is_between = loop.plan is not None and loop.cancelled and not loop.kept  # stopped where none of it ran
+    if owner.stopping == "cancelled" or (loop.cancelled and owner.stopping is None) or is_between:
         run.emit(m.TaskCancelled(owner.id))
         return
     if owner.stopping == "source_failed" and owner.failure is not None:

@@ -24,13 +24,13 @@ import msgspec
 from autoglm.base import jsonvalue
 from autoglm.base.errors import EngineError, Failure
 from autoglm.base.redaction import redact
-from autoglm.engine import closing, loops, repeats, retry, stopping
+from autoglm.engine import closing, loops, parking, repeats, retry, stopping
 from autoglm.engine import messages as m
 from autoglm.engine.joins import Verdict, judge
 from autoglm.engine.names import Names, Upstream, World
-from autoglm.engine.run_state import DEADLINE, ITERATION, RETRY, RunState
+from autoglm.engine.run_state import RunState
 from autoglm.engine.snapshot import snapshot
-from autoglm.engine.state import Instance, LoadBlob
+from autoglm.engine.state import DEADLINE, ITERATION, Instance, LoadBlob
 from autoglm.engine.states import RunStatus, TaskStatus
 from autoglm.engine.values import boxed, timed_out
 from autoglm.graph.compile import node_templates
@@ -154,7 +154,7 @@ class Run(RunState):
             if instance.stopping is not None:
                 owed.append(m.StopAttempt(instance.id, instance.attempt, instance.stopping))
             else:
-                owed.append(self._start_command(instance))
+                owed.append(self.start_command(instance))
         owed.extend(loops.reads_owed(list(self._active.values())))
         return owed
 
@@ -166,6 +166,8 @@ class Run(RunState):
                 self._raised(stimulus)
             case m.AttemptStopped():
                 self._stopped(stimulus)
+            case m.AttemptParked():
+                parking.park(self, self._current(stimulus.task, stimulus.attempt), stimulus)
             case m.ItemsArrived():
                 loops.items_arrived(self, self._active.get(stimulus.task), stimulus)
             case m.ItemsFailed():
@@ -179,6 +181,8 @@ class Run(RunState):
                 self.emit(m.StateSet(stimulus.key, m.ABSENT if stimulus.value is None else msgspec.Raw(stimulus.value)))
             case m.Tick():
                 pass
+            case m.Wake():
+                parking.cut(self, self._active.get(stimulus.task))
             case m.Create():
                 self._blobs[stimulus.event.definition.digest] = stimulus.definition
                 self.emit(stimulus.event)
@@ -210,9 +214,9 @@ class Run(RunState):
                 self.command(m.StopAttempt(instance.id, instance.attempt, instance.stopping))
                 continue
             try:
-                self.command(self._start_command(instance))
+                self.command(self.start_command(instance))
             except ExpressionError as error:  # what it could read then, such as a secret, is gone
-                self._failed(instance, self.as_failure(error), timeout=False)
+                self.fail_attempt(instance, self.as_failure(error), timeout=False)
         for command in loops.reads_owed(list(self._active.values())):
             self.command(command)
 
@@ -239,7 +243,7 @@ class Run(RunState):
             return
         if instance.stopping == "timeout":
             self.emit(m.ResultDiscarded(news.task, news.attempt, "it came back after its time was up"))
-            self._failed(instance, timed_out(instance), timeout=True)
+            self.fail_attempt(instance, timed_out(instance), timeout=True)
             return
         node = instance.node
         is_plain = node.result is None and (node.loop is None or node.loop.collect is None)
@@ -250,7 +254,7 @@ class Run(RunState):
         try:
             self.emit(self._success(instance, news))
         except ExpressionError as error:
-            self._failed(instance, self.as_failure(error), timeout=False)
+            self.fail_attempt(instance, self.as_failure(error), timeout=False)
 
     def _success(self, instance: Instance, news: m.AttemptReturned) -> m.AttemptSucceeded:
         """Map the output by the task's ``result:``, and an item's result by its loop's ``collect``."""
@@ -279,22 +283,22 @@ class Run(RunState):
         if instance is None:
             return
         if instance.stopping == "timeout":
-            self._failed(instance, timed_out(instance), timeout=True)
+            self.fail_attempt(instance, timed_out(instance), timeout=True)
         else:
-            self._failed(instance, news.failure, timeout=False)
+            self.fail_attempt(instance, news.failure, timeout=False)
 
     def _stopped(self, news: m.AttemptStopped) -> None:
         instance = self._running.get(news.task)
         if instance is None or instance.attempt != news.attempt or instance.stopping is None:
             return
         if instance.stopping == "timeout":
-            self._failed(
+            self.fail_attempt(
                 instance, timed_out(instance, abandoned=news.abandoned), timeout=True, abandoned=news.abandoned
             )
         else:
             self.emit(m.AttemptCancelled(news.task, news.attempt, instance.stopping, news.abandoned))
 
-    def _failed(self, instance: Instance, failure: Failure, *, timeout: bool, abandoned: bool = False) -> None:
+    def fail_attempt(self, instance: Instance, failure: Failure, *, timeout: bool, abandoned: bool = False) -> None:
         """Retry, degrade, or let it fail."""
         policy = instance.node.retry
         due = None
@@ -347,11 +351,11 @@ class Run(RunState):
             if not self._is_live(timer):
                 continue
             instance = self._active[timer[2]]
-            if timer[1] == RETRY:
-                self._due(instance)
-            elif timer[1] == ITERATION:
+            if timer[1] == ITERATION:
                 repeats.go_on(self, instance)
-            elif timer[1] == DEADLINE and instance.stopping is None:
+            elif timer[1] != DEADLINE:
+                self._due(instance)
+            elif instance.stopping is None:
                 stopping.stop(self, instance, "timeout")
             timers = self._timers
 
@@ -446,6 +450,8 @@ class Run(RunState):
                 self._turn(instance)
             elif instance.status is _S.PENDING or instance.status is _S.RETRYING:
                 self.start_attempt(instance)
+            elif parking.is_due(instance, self._now):
+                parking.go_on(self, instance)
             if self._candidates or self._closing:
                 return True
         return False
@@ -471,7 +477,7 @@ class Run(RunState):
         """Build the inputs and start the next attempt; it fails here when they cannot be built."""
         attempt = instance.attempt + 1
         try:
-            command = self._start_command(instance, attempt)
+            command = self.start_command(instance, attempt)
         except ExpressionError as error:
             if instance.status is _S.RETRYING:
                 self.emit(m.TaskTerminated(instance.id, str(error)))
@@ -481,7 +487,8 @@ class Run(RunState):
         self.emit(m.AttemptStarted(instance.id, attempt))
         self.command(command)
 
-    def _start_command(self, instance: Instance, attempt: int | None = None) -> m.StartAttempt:
+    def start_command(self, instance: Instance, attempt: int | None = None) -> m.StartAttempt:
+        """Return what starts an attempt, the present one when none is given. Raises ExpressionError."""
         node = instance.node
         if node.arguments.is_constant and node.options.is_constant and node.env.is_constant:
             arguments, options, env = node.arguments.source, node.options.source, node.env.source
@@ -491,7 +498,8 @@ class Run(RunState):
             options = node.options.evaluate(names)
             env = node.env.evaluate(names)
         number = instance.attempt if attempt is None else attempt
-        return m.StartAttempt(instance.id, number, node.index, options, arguments, env, instance.index)
+        memo = parking.memo(self, instance) if attempt is None else None
+        return m.StartAttempt(instance.id, number, node.index, options, arguments, env, instance.index, memo)
 
     # ---------------------------------------------------------------------------------------------------- values
 

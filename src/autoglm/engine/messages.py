@@ -82,6 +82,26 @@ class AttemptStopped(Stimulus, frozen=True):
     abandoned: bool = False
 
 
+class AttemptParked(Stimulus, frozen=True):
+    """The work gives its slot back and wants to be started again at ``until``, or when it is woken (None).
+
+    ``memo`` (JSON text) is what it gets back then; ``usage`` is what it has used so far.
+    """
+
+    task: str
+    attempt: int
+    until: float | None
+    reason: str
+    memo: bytes = b"null"
+    usage: dict[str, Any] | None = None
+
+
+class Wake(Stimulus, frozen=True):
+    """What is parked need not wait any longer."""
+
+    task: str
+
+
 class ItemsArrived(Stimulus, frozen=True):
     """The answer to :class:`ReadItems`: items ``first`` and following; ``last`` when the source ends with them."""
 
@@ -330,6 +350,35 @@ class IterationDelayed(Event, frozen=True, tag="iteration_delayed"):
     due: float
 
 
+class ParkingBegan(Event, frozen=True, tag="parking_began"):
+    """An attempt gave its slot back until ``until``, or until it is woken (None), for ``reason``.
+
+    It is the same attempt when it goes on, and gets ``memo`` back.
+    """
+
+    task: str
+    attempt: int
+    until: float | None = None
+    reason: str = ""
+    memo: msgspec.Raw = NULL
+    memo_blob: Blob | None = None
+    usage: dict[str, Any] | None = None
+
+
+class ParkingCut(Event, frozen=True, tag="parking_cut"):
+    """It was woken: a parked attempt is due now."""
+
+    task: str
+    attempt: int
+
+
+class ParkingEnded(Event, frozen=True, tag="parking_ended"):
+    """A parked attempt runs again."""
+
+    task: str
+    attempt: int
+
+
 EVENTS = (
     RunCreated
     | RunStarted
@@ -358,6 +407,9 @@ EVENTS = (
     | TaskDegraded
     | RunRecovered
     | IterationDelayed
+    | ParkingBegan
+    | ParkingCut
+    | ParkingEnded
 )
 
 # ------------------------------------------------------------------------------------------------------ commands
@@ -379,6 +431,8 @@ class StartAttempt(Command, frozen=True):
     env: dict[str, str]
     index: int | None = None
     """The item's index, in a loop."""
+    memo: Any = None
+    """What the attempt left for itself when it parked."""
 
 
 class StopAttempt(Command, frozen=True):

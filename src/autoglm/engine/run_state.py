@@ -23,19 +23,26 @@ import msgspec
 
 from autoglm.base.errors import EngineError, Failure
 from autoglm.engine import messages as m
-from autoglm.engine import reopening
+from autoglm.engine import parking, reopening
 from autoglm.engine.ready import ReadyQueues
-from autoglm.engine.state import UNREAD, Instance, LoadBlob, LoopState, Scope, Stored, result_text, stored_text
+from autoglm.engine.state import (
+    DEADLINE,
+    ITERATION,
+    RETRY,
+    UNREAD,
+    WAKE,
+    Instance,
+    LoadBlob,
+    LoopState,
+    Scope,
+    Stored,
+    result_text,
+    stored_text,
+)
 from autoglm.engine.states import RunStatus, TaskStatus, step, step_run
 from autoglm.graph.model import Graph
 from autoglm.spec.model import Join
 
-RETRY = 0
-"""A timer's kind: the next attempt is due."""
-DEADLINE = 1
-"""A timer's kind: the attempt, or the group, has run for too long."""
-ITERATION = 3
-"""A timer's kind: the next iteration of a loop is due."""
 _EARLY = (Join.ONE_SUCCEEDED, Join.ONE_FAILED)
 _S = TaskStatus
 
@@ -101,6 +108,9 @@ class RunState:
             m.RunCancelled: self._run_cancelled,
             m.RunSucceeded: self._run_succeeded,
             m.RunFailed: self._run_failed,
+            m.ParkingBegan: self._noted_by(parking.began),
+            m.ParkingCut: self._noted_by(parking.was_cut),
+            m.ParkingEnded: self._noted_by(parking.ended),
         }
 
     # ------------------------------------------------------------------------------------------------- read only
@@ -153,6 +163,10 @@ class RunState:
     def apply(self, event: m.Event, at: float) -> None:
         """Note one fact. Raises EngineError when it cannot follow from what came before."""
         self._apply[type(event)](event, at)
+
+    def _noted_by(self, note: Callable[[RunState, Instance, Any, float], None]) -> Callable[[Any, float], None]:
+        """Return what notes an event about an instance by a function of another module."""
+        return lambda event, at: note(self, self._find(event.task), event, at)
 
     def _find(self, task_id: str) -> Instance:
         """Return the instance by its id, made when it has not been heard of."""
@@ -217,7 +231,8 @@ class RunState:
         self.move(instance, _S.RUNNING, at)
         self._active[instance.id] = instance
 
-    def _leave_slot(self, instance: Instance) -> None:
+    def leave_slot(self, instance: Instance) -> None:
+        """Note that an attempt does not run any more."""
         if self._running.pop(instance.id, None) is not None:
             self._ready.give(instance)
             if instance.index is not None:
@@ -235,7 +250,7 @@ class RunState:
         begun = instance.status is not _S.PENDING
         self.move(instance, status, at)
         instance.ended_at = at
-        instance.due = None
+        instance.due = instance.deadline = instance.held = None
         self._active.pop(instance.id, None)
         if instance.child is not None and status is _S.SUCCEEDED:
             self._scopes.pop(instance.child.prefix, None)
@@ -284,12 +299,18 @@ class RunState:
 
     def _attempt_started(self, event: m.AttemptStarted, at: float) -> None:
         instance = self._find(event.task)
-        self.begin(instance, at)
         instance.attempt = event.attempt
-        instance.due = None
         instance.stopping = None
         if instance.first_at is None:
             instance.first_at = at
+        if instance.held is not None:
+            parking.forget(instance.held)
+        self.take_slot(instance, at)
+
+    def take_slot(self, instance: Instance, at: float) -> None:
+        """Note that an attempt runs: it holds its slots and its loop's turn."""
+        self.begin(instance, at)
+        instance.due = None
         self._running[instance.id] = instance
         self._ready.take(instance)
         if instance.index is not None:
@@ -298,12 +319,12 @@ class RunState:
 
     def _attempt_succeeded(self, event: m.AttemptSucceeded, at: float) -> None:
         instance = self._find(event.task)
-        self._leave_slot(instance)
+        self.leave_slot(instance)
         instance.result = event.blob or bytes(event.result)
         if event.output is not m.ABSENT or event.output_blob is not None:
             instance.output = event.output_blob or bytes(event.output)
         if event.usage:
-            self._add_usage(event.usage)
+            self.add_usage(event.usage)
         if event.collected_blob is not None or event.collected is not m.ABSENT:
             instance.collected = event.collected_blob or bytes(event.collected)
         instance.failure = None
@@ -311,7 +332,7 @@ class RunState:
 
     def _attempt_failed(self, event: m.AttemptFailed, at: float) -> None:
         instance = self._find(event.task)
-        self._leave_slot(instance)
+        self.leave_slot(instance)
         instance.failure = event.failure
         self._add_usage_of(event.failure)
         failed = _S.TIMEOUT if event.timeout else _S.FAILED
@@ -319,15 +340,15 @@ class RunState:
             self.move(instance, failed, at)
             self.move(instance, _S.RETRYING, at)
             instance.due = event.retry_at
-            self._set_timer(event.retry_at, RETRY, instance)
-            self._free_loop(instance)
+            self.set_timer(event.retry_at, RETRY, instance)
+            self.free_loop(instance)
             return
         final = TaskStatus(event.final) if event.final else failed
         if final is not failed:
             self.move(instance, failed, at)
         self._end(instance, final, at)
 
-    def _free_loop(self, instance: Instance) -> None:
+    def free_loop(self, instance: Instance) -> None:
         """A waiting item holds no slot: its loop may go on with the next."""
         if instance.index is not None:
             owner = self.owner_of(instance)
@@ -354,7 +375,7 @@ class RunState:
 
     def _attempt_cancelled(self, event: m.AttemptCancelled, at: float) -> None:
         instance = self._find(event.task)
-        self._leave_slot(instance)
+        self.leave_slot(instance)
         instance.reason = event.reason or None
         self._end(instance, _S.CANCELLED, at)
 
@@ -370,9 +391,10 @@ class RunState:
     def _add_usage_of(self, failure: Failure) -> None:
         usage = (failure.details or {}).get("usage")
         if isinstance(usage, dict):
-            self._add_usage(usage)
+            self.add_usage(usage)
 
-    def _add_usage(self, usage: dict[str, Any]) -> None:
+    def add_usage(self, usage: dict[str, Any]) -> None:
+        """Add to what the run has used."""
         for name, amount in usage.items():
             if isinstance(amount, int | float) and not isinstance(amount, bool):
                 self.usage[name] = self.usage.get(name, 0) + amount
@@ -408,7 +430,7 @@ class RunState:
         instance = self._find(event.task)
         if instance.status is not _S.RUNNING:
             self.begin(instance, at)
-        self._leave_slot(instance)
+        self.leave_slot(instance)
         instance.failure = event.failure
         self._add_usage_of(event.failure)
         instance.result = event.blob or bytes(event.result)
@@ -458,7 +480,7 @@ class RunState:
     def _iteration_delayed(self, event: m.IterationDelayed, at: float) -> None:
         instance = self._find(event.task)
         instance.due = event.due
-        self._set_timer(event.due, ITERATION, instance)
+        self.set_timer(event.due, ITERATION, instance)
         self.touched[instance.number] = instance
 
     def _items_read(self, event: m.ItemsRead, at: float) -> None:
@@ -555,9 +577,12 @@ class RunState:
     def set_deadline(self, instance: Instance, at: float) -> None:
         """Let the time of what begins at ``at`` run out, if it has a timeout."""
         if instance.node.timeout is not None:
-            self._set_timer(at + instance.node.timeout, DEADLINE, instance)
+            spent = 0.0 if instance.held is None else instance.held.spent
+            instance.deadline = at + instance.node.timeout - spent
+            self.set_timer(instance.deadline, DEADLINE, instance)
 
-    def _set_timer(self, due: float, kind: int, instance: Instance) -> None:
+    def set_timer(self, due: float, kind: int, instance: Instance) -> None:
+        """Let an instance be looked at when ``due`` has come."""
         timers = self._timers
         if len(timers) > 1024 and len(timers) > 4 * len(self._active):
             self._timers = timers = [timer for timer in timers if self._is_live(timer)]
@@ -566,10 +591,11 @@ class RunState:
 
     def _is_live(self, timer: tuple[float, int, str, int]) -> bool:
         """Return whether a timer still means anything."""
-        _, kind, task_id, attempt = timer
+        due, kind, task_id, attempt = timer
         instance = self._active.get(task_id)
         if instance is None or instance.attempt != attempt:
             return False
-        if kind == ITERATION:
-            return instance.due == timer[0] and instance.status is _S.RUNNING
-        return (instance.status is _S.RETRYING) if kind == RETRY else (instance.status is _S.RUNNING)
+        if kind == DEADLINE:
+            return instance.status is _S.RUNNING and due == instance.deadline
+        waits = _S.RETRYING if kind == RETRY else _S.PAUSED if kind == WAKE else _S.RUNNING
+        return instance.status is waits and due == instance.due

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from autoglm.engine.run_state import RunState
-from autoglm.engine.state import Instance, LoopState, Scope
+from autoglm.engine.state import Held, Instance, LoopState, Scope
 from autoglm.engine.states import TaskStatus
 
 
@@ -38,7 +38,8 @@ def _describe_instance(instance: Instance) -> Iterator[tuple[str, Any]]:
         (
             str(instance.status), instance.number, instance.attempt, instance.stopping, instance.result,
             instance.output, instance.failure, instance.reason, instance.due, instance.started_at,
-            instance.ended_at, None if loop is None else _loop(loop),
+            instance.ended_at, instance.deadline, _held(instance.held),
+            None if loop is None else _loop(loop),
         ),
     )  # fmt: skip
     if instance.child is not None:
@@ -50,3 +51,7 @@ def _describe_instance(instance: Instance) -> Iterator[tuple[str, Any]]:
 
 def _loop(loop: LoopState) -> tuple[Any, ...]:
     return (loop.next, loop.count, loop.exhausted, loop.last, loop.earlier, loop.before, loop.results)
+
+
+def _held(held: Held | None) -> tuple[Any, ...] | None:
+    return None if held is None else (held.reason, held.memo, held.spent)

@@ -22,6 +22,15 @@ Stored = bytes | Blob
 LoadBlob = Callable[[Blob], bytes]
 """Gives a blob's JSON text. Content-addressed, so the same argument always gives the same text."""
 
+RETRY = 0
+"""A timer's kind: the next attempt is due."""
+DEADLINE = 1
+"""A timer's kind: the attempt, or the group, has run for too long."""
+WAKE = 2
+"""A timer's kind: what is parked goes on."""
+ITERATION = 3
+"""A timer's kind: the next iteration of a loop is due."""
+
 
 class Instance:
     """A task instance: a node in a scope instance, or one item of a loop."""
@@ -31,10 +40,12 @@ class Instance:
         "attempts_before",
         "child",
         "collected",
+        "deadline",
         "due",
         "ended_at",
         "failure",
         "first_at",
+        "held",
         "id",
         "index",
         "loop",
@@ -72,11 +83,14 @@ class Instance:
         self.reason: str | None = None
         self.upstream_failed = False
         self.due: float | None = None
+        self.deadline: float | None = None
+        """When its time is up, while it runs and has a ``timeout``."""
         self.first_at: float | None = None
         self.started_at: float | None = None
         self.ended_at: float | None = None
         self.loop: LoopState | None = None
         self.child: Scope | None = None
+        self.held: Held | None = None
         self.queued = False
         self.record = 0
         self.value: Any = UNREAD
@@ -106,6 +120,20 @@ class Instance:
         while at is not None:
             yield at
             at = at.scope.owner
+
+
+class Held:
+    """What a few instances hold while they live: those that have parked."""
+
+    __slots__ = ("memo", "reason", "spent")
+
+    def __init__(self) -> None:
+        self.reason = ""
+        """Why it is parked, for people; empty while it runs."""
+        self.memo: Stored | None = None
+        """What the present attempt left for itself when it parked."""
+        self.spent = 0.0
+        """Seconds of its ``timeout`` that the present attempt had used up when it parked."""
 
 
 UNREAD: Any = object()
@@ -229,7 +257,8 @@ class LoopState:
         """Items to be done again after the run was reopened, smallest last."""
         self.open: dict[int, Instance] = {}
         self.retries: deque[Instance] = deque()
-        """Items whose next attempt is due and waits for its turn; those that moved on meanwhile are dropped then."""
+        """Items that were retrying or parked, are due and wait for their turn; those that moved on meanwhile are
+        dropped then."""
         self.running: set[int] = set()
         self.results: list[Stored | None] = []
         self.kept: dict[int, Instance] = {}

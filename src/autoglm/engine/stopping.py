@@ -24,6 +24,8 @@ def stop(run: Run, instance: Instance, reason: str, failure: Failure | None = No
             run.command(m.StopAttempt(instance.id, instance.attempt, reason))
     elif instance.status is TaskStatus.RETRYING:
         _give_up(run, instance, reason)
+    elif instance.status is TaskStatus.PAUSED:
+        run.emit(m.TaskCancelled(instance.id))
     elif instance.is_composite and instance.status is TaskStatus.RUNNING:
         if instance.stopping is None:
             run.emit(m.AttemptStopping(instance.id, instance.attempt, reason, failure))

@@ -49,6 +49,7 @@ class LiveAttempt(Attempt):
         self.project_models = tools.project_models
         self.environment = tools.environment
         self.refuses_models = tools.refuses_models
+        self.memo = command.memo
         self.usage = {}
 
     def log(self, stream: str, text: str) -> None:

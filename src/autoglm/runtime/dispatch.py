@@ -31,7 +31,7 @@ from autoglm.runtime.sources import Source, open_source
 from autoglm.runtime.telemetry import traceparent
 from autoglm.spec.model import ModelSpec
 from autoglm.stores.protocol import LogLine
-from autoglm.tasks.protocol import Attempt, Services, TaskContext, TaskType
+from autoglm.tasks.protocol import Attempt, Park, Services, TaskContext, TaskType
 
 T = TypeVar("T")
 _MAX_OUTPUT = 64 * 1024 * 1024
@@ -158,6 +158,7 @@ class Dispatcher:
     async def _attempt(self, command: m.StartAttempt, key: tuple[str, int]) -> None:
         stimulus: m.Stimulus
         printed: prints.Printed | None = None
+        attempt: Attempt | None = None
         self._not_begun.discard(key)
         try:
             attempt = self._prepare(command)
@@ -178,6 +179,8 @@ class Dispatcher:
         except Abandoned as abandoned:
             stimulus = m.AttemptStopped(*key, abandoned=True)
             self._watch_late(key, abandoned)
+        except Park as park:
+            stimulus = self._parked(key, park, None if attempt is None else attempt.usage)
         except TaskError as error:
             stimulus = m.AttemptRaised(*key, self._clean(error.failure()))
         except Exception as error:  # noqa: BLE001  # whatever a task type raises is the attempt's failure
@@ -252,6 +255,18 @@ class Dispatcher:
         if self.tools.redactor.active:
             output = self.tools.redactor.scrub_json(output)
         return m.AttemptReturned(command.task, command.attempt, output, usage)
+
+    def _parked(self, key: tuple[str, int], park: Park, usage: dict[str, Any] | None) -> m.Stimulus:
+        redactor = self.tools.redactor
+        try:
+            memo = redactor.scrub_json(jsonvalue.encode(park.memo))
+        except jsonvalue.NotJson as error:
+            message = f"the memo it parked with is not JSON data: {error}"
+            return m.AttemptRaised(
+                *key, self._clean(Failure("not-json", message, ("not-json",), retryable=False, hint=error.hint))
+            )
+        until = None if park.until is None else float(park.until)
+        return m.AttemptParked(*key, until, _printable(redactor.scrub(park.reason)), memo, usage or None)
 
     def _clean(self, failure: Failure, usage: dict[str, Any] | None = None) -> Failure:
         """Return the failure without secrets, and as JSON data whatever the author's exception put in it."""

@@ -24,7 +24,10 @@ def _row(instance: Instance, seq: int) -> TaskRow:
     if instance.is_final:
         instance.record = seq
     error: str | None = None
-    if failure is not None:
+    held = instance.held
+    if held is not None and held.reason:
+        error = held.reason[:_CLIP]
+    elif failure is not None:
         error = failure.message[:_CLIP]
     elif instance.reason is not None:
         error = instance.reason[:_CLIP]

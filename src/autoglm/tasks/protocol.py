@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -85,6 +86,22 @@ class _RunLog(logging.Handler):
             self.handleError(record)
 
 
+class Park(Exception):
+    """Raised by an attempt that has nothing to do for a while: it gives its slot back and goes on later.
+
+    At ``until`` (seconds since the epoch; None: when somebody wakes it) the task type's ``run`` is called again, for
+    the same attempt: no retry is counted, :attr:`Attempt.memo` gives ``memo`` (JSON data) back, and everything else
+    starts anew. The wait survives the process, and does not count against the task's ``timeout``. ``reason`` is for
+    people. Only a coroutine that runs inline can park.
+    """
+
+    def __init__(self, until: float | None, reason: str, memo: Any = None) -> None:
+        super().__init__(reason)
+        self.until = None if until is None or not isfinite(until) else float(until)
+        self.reason = str(reason)
+        self.memo = memo
+
+
 @dataclass(slots=True)
 class Attempt:
     """One attempt, as a task type sees it: rendered fields, the context, and the way to the executor."""
@@ -126,6 +143,8 @@ class Attempt:
     """Take note of a model call that has ended, for telemetry."""
     refuses_models: bool = False
     """No model may be asked: in a test, what a model answers is written down, or made up by the stand-in."""
+    memo: Any = None
+    """What the attempt left for itself when it raised :class:`Park`; None when it has not."""
     usage: dict[str, Any] = field(default_factory=dict)
     """What the attempt used: ``{"calls": 1, "input_tokens": …, "output_tokens": …}``; summed over the run."""
 
