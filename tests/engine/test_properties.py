@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 
 from autoglm.engine import messages as m
 from autoglm.engine.states import RunStatus
-from autoglm.spec.model import Degrade, Join, Loop, OnError, Outcome, PoolSpec, Retry, Schedule, Task, Workflow
+from autoglm.spec.model import (
+    Degrade,
+    InputSpec,
+    Join,
+    Loop,
+    OnError,
+    Outcome,
+    PoolSpec,
+    Retry,
+    Schedule,
+    Task,
+    Workflow,
+)
 
 from .world import World
 
@@ -74,7 +86,7 @@ def task_lists(draw: st.DrawFn, depth: int = 2) -> tuple[Task, ...]:
             fields["loop"] = draw(loops())
             fields["when"] = draw(st.sampled_from([*CONDITIONS, "{{ index % 2 == 0 }}"]))
         if depth and draw(st.integers(0, 3)) == 0:
-            fields |= {"type": "group", "tasks": draw(task_lists(depth - 1))}
+            fields |= draw(insides(depth - 1))
             fields["timeout"] = draw(st.sampled_from([None, 5.0]))
         else:
             fields["timeout"] = draw(st.sampled_from([None, None, 2.0]))
@@ -95,8 +107,47 @@ def task_lists(draw: st.DrawFn, depth: int = 2) -> tuple[Task, ...]:
 
 
 @st.composite
+def insides(draw: st.DrawFn, depth: int) -> dict[str, Any]:
+    """Return the fields of a task that has tasks inside: a group, or a call of one of two workflows."""
+    kind = draw(st.sampled_from(["group", "call", "choice"]))
+    if kind == "group":
+        return {"type": "group", "tasks": draw(task_lists(depth))}
+    if kind == "choice":
+        alone = [task.model_copy(update={"depends_on": {}, "arguments": {}}) for task in draw(task_lists(depth))]
+        return {
+            "type": "group",
+            "tasks": tuple(alone),
+            "options": {"choose": draw(st.sampled_from(["t0", "t1", "tx"]))},
+        }
+    given = draw(st.sampled_from([{"n": 1}, {"n": 1}, {"n": "{{ index }}"}, {"n": "text"}, {}]))
+    return {"type": "workflow", "options": {"workflow": draw(st.sampled_from(CALLED))}, "arguments": given}
+
+
+CALLED = ["./once.yaml", "./deeper.yaml"]
+
+
+@st.composite
+def callees(draw: st.DrawFn) -> dict[str, Workflow]:
+    """Return two workflows that may be called; one calls itself a few times."""
+    inputs = {"n": InputSpec(type="integer")}
+    again = Task(
+        name="again",
+        type="workflow",
+        when="n < 3",
+        options={"workflow": "deeper.yaml", "max_depth": draw(st.integers(1, 5))},
+        arguments={"n": "{{ n + 1 }}"},
+    )
+    outputs = draw(st.sampled_from([{}, {"seen": "{{ inputs.n }}"}, {"x": "{{ tasks.t0.result.x }}"}]))
+    return {
+        "once.yaml": Workflow(name="once", tasks=draw(task_lists(0)), inputs=inputs, outputs=outputs),
+        "deeper.yaml": Workflow(name="deeper", tasks=(*draw(task_lists(0)), again), inputs=inputs),
+    }
+
+
+@st.composite
 def workflows(draw: st.DrawFn) -> Workflow:
     return Workflow(
+        callees=draw(callees()),
         name="random",
         tasks=draw(task_lists()),
         pools={"narrow": PoolSpec(limit=draw(st.integers(1, 2)))},

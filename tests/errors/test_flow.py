@@ -15,3 +15,69 @@ def test_a_loop_that_does_not_come_to_its_end(scene: Scene) -> None:
     scene.run_task("handler: count, loop: {until: result.n > 5, max_iterations: 3}")
     scene.run_task("handler: count, loop: {while: index < 9, max_iterations: 3}")
     scene.shows("loop-limit")
+
+
+CALLEE = """
+inputs: {n: {type: integer, description: how many}, word: {enum: [a, b], default: a}}
+tasks:
+  - {name: count, with: {index: "{{ n }}"}, when: word == 'a'}
+outputs: {seen: "{{ tasks.count.result.n }}"}
+"""
+
+
+def test_a_call_that_does_not_fit_what_is_called(scene: Scene) -> None:
+    scene.write("tasks/numbers.py", NUMBERS)
+    scene.write("sub/callee.yaml", CALLEE)
+    scene.run("""
+        tasks:
+          - {name: a, workflow: sub/calle.yaml}
+          - {name: b, workflow: sub/callee.yaml, with: {m: 1}}
+          - {name: c, workflow: sub/callee.yaml, with: {n: many, word: c}}
+          - {name: d, workflow: sub/callee.yaml, with: {n: 1}, retries: 2}
+          - {name: count, with: {index: "{{ tasks.d.result.sen }}"}}
+    """)
+    scene.shows("missing-workflow", "unknown-input", "missing-input", "wrong-input", "unknown-field", "retry-on-group")
+
+
+def test_mistakes_in_a_file_that_is_called(scene: Scene) -> None:
+    scene.write("sub/callee.yaml", "tasks:\n  - {name: b, handler: nobody, depends_on: c}\n")
+    scene.run("tasks:\n  - {name: a, workflow: sub/callee.yaml}\n")
+    scene.shows("unknown-task", "unknown-function")
+
+
+def test_calls_in_a_circle_that_nothing_ends(scene: Scene) -> None:
+    scene.write("sub/callee.yaml", "tasks:\n  - {name: back, workflow: ../flow.yaml}\n")
+    scene.run("tasks:\n  - {name: a, workflow: sub/callee.yaml}\n")
+    scene.shows("endless-calls")
+
+
+def test_calls_that_go_too_deep(scene: Scene) -> None:
+    scene.run("tasks:\n  - {name: again, workflow: flow.yaml, when: run.id != '', max_depth: 2, with: {}}\n")
+    scene.shows("call-too-deep")
+
+
+def test_inputs_that_a_call_turns_out_to_give_wrongly(scene: Scene) -> None:
+    scene.write("tasks/numbers.py", NUMBERS)
+    scene.write("callee.yaml", CALLEE)
+    scene.run("""
+        tasks:
+          - name: count
+          - {name: a, workflow: callee.yaml, with: {n: "{{ tasks.count.result }}"}}
+    """)
+    scene.shows("bad-inputs")
+
+
+def test_choices_that_are_wrong(scene: Scene) -> None:
+    scene.write("tasks/numbers.py", NUMBERS)
+    scene.run("""
+        tasks:
+          - {name: a, choose: "{{ run.id }}"}
+          - {name: b, allow: {count: {}}}
+          - {name: c, choose: coun, allow: {count: {}, other: {handler: count, depends_on: count}}}
+          - {name: d, choose: [count], allow: {count: {}}}
+          - {name: e, choose: "{{ run.id }}", allow: []}
+    """)
+    scene.run(
+        "tasks: [{name: a, choose: '{{ run.workflow }}', allow: {flo: {handler: count}, other: {handler: count}}}]"
+    )
+    scene.shows("choice-incomplete", "choice-dependency", "not-allowed")

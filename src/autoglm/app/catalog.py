@@ -22,10 +22,19 @@ from autoglm.tasks.discover import discover, resolve_reference
 
 GROUP: Final = TaskTypeInfo(
     name="group",
-    signature_keys=("tasks",),
+    options={
+        "choose": OptionInfo(
+            "choose", {"type": "string", "description": "which one of `allow` runs: a template that gives its name"}
+        ),
+        "allow": OptionInfo(
+            "allow",
+            {"type": ["object", "array"], "description": "the tasks that `choose` may name, each like any other"},
+        ),
+    },
+    signature_keys=("tasks", "choose", "allow"),
     executor="",
     executors=(),
-    description="Run the inline `tasks` as one; with `loop`, once per item.",
+    description="Run the inline `tasks` as one, or the one of `allow` that `choose` names; with `loop`, once per item.",
 )
 DECISION: Final = TaskTypeInfo(
     name="decision",
@@ -62,7 +71,27 @@ DECISION: Final = TaskTypeInfo(
     executors=(),
     description="Choose which tasks follow.",
 )
-"""Groups and decisions are the engine's own: nothing is executed for them."""
+WORKFLOW: Final = TaskTypeInfo(
+    name="workflow",
+    options={
+        "workflow": OptionInfo(
+            "workflow",
+            {"type": "string", "minLength": 1, "description": "the workflow file, relative to the one that calls it"},
+            required=True,
+            templated=False,
+        ),
+        "max_depth": OptionInfo(
+            "max_depth",
+            {"type": "integer", "minimum": 1, "description": "how deep calls may lie in one another; default 16"},
+            templated=False,
+        ),
+    },
+    signature_keys=("workflow",),
+    executor="",
+    executors=(),
+    description="Run another workflow file; `with` gives its inputs, its outputs are the result.",
+)
+"""Groups, decisions and calls are the engine's own: nothing is executed for them."""
 
 _MAX_FILES: Final = 20_000
 _SKIPPED_FOLDERS: Final = frozenset({"node_modules", "__pycache__", "venv", "site-packages"})
@@ -168,7 +197,7 @@ class ProjectFiles(AbstractSet[str]):
 
 
 def _task_types(diagnostics: list[Diagnostic]) -> dict[str, TaskTypeInfo]:
-    found = {"group": GROUP, "decision": DECISION}
+    found = {"group": GROUP, "decision": DECISION, "workflow": WORKFLOW}
     for name, plugin in load_task_types().items():
         try:
             info = getattr(plugin.load(), "info", None)

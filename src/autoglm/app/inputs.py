@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from autoglm.base import jsonvalue
-from autoglm.base.diagnostics import did_you_mean
 from autoglm.base.errors import UsageError
 from autoglm.base.redaction import Secret
+from autoglm.spec.given import input_fault, unknown_input
 from autoglm.spec.model import InputSpec, Workflow
 
 
@@ -24,9 +24,7 @@ def check_inputs(workflow: Workflow, given: Mapping[str, Any]) -> tuple[dict[str
     for name, value in given.items():
         spec = workflow.inputs.get(name)
         if spec is None and not _takes_any(workflow):
-            close = did_you_mean(name, workflow.inputs)
-            known = f"did you mean `{close}`?" if close else f"declared: {', '.join(workflow.inputs) or 'none'}"
-            problems.append(f"`{name}` is no input of {workflow.name} ({known})")
+            problems.append(unknown_input(workflow, name))
             continue
         problem = _problem(name, spec, value) if spec is not None else _not_json(name, value)
         if problem is not None:
@@ -65,26 +63,4 @@ def _not_json(name: str, value: Any) -> str | None:
 
 def _problem(name: str, spec: InputSpec, value: Any) -> str | None:
     not_json = _not_json(name, value)
-    if not_json is not None:
-        return not_json
-    shown = "the secret value" if spec.secret else jsonvalue.encode(value).decode()[:80]
-    kinds = (spec.type,) if isinstance(spec.type, str) else spec.type
-    if "any" not in kinds and not any(jsonvalue.is_of_type(value, kind) for kind in kinds):
-        return f"`{name}` must be {' or '.join(kinds)}, and {shown} is {_kind(value)}"
-    if spec.enum is not None and value not in spec.enum:
-        choices = ", ".join("…" if spec.secret else jsonvalue.encode(choice).decode() for choice in spec.enum)
-        return f"`{name}` must be one of {choices}, not {shown}"
-    if spec.json_schema:
-        from autoglm.base.schemas import problems
-
-        wrong = problems(value, spec.json_schema, limit=1)
-        if wrong:
-            return f"`{name}` does not fit its schema" + ("" if spec.secret else f": {wrong[0][1]}")
-    return None
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "a boolean"
-    names = {str: "a string", int: "an integer", float: "a number", dict: "an object", type(None): "null"}
-    return names.get(type(value), "an array")
+    return not_json if not_json is not None else input_fault(name, spec, value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from autoglm.app.callees import Family
 from autoglm.app.plugins import load_task_types
 from autoglm.base.diagnostics import Diagnostic, sort_diagnostics
 from autoglm.base.errors import SpecError, UsageError
@@ -33,6 +34,8 @@ class Loaded:
     source: str
     file: str
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
+    """The texts of the files that it calls, by their keys."""
     _graph: Graph | None = None
 
     @property
@@ -89,14 +92,32 @@ def check_document(
     document: Document, catalog: Catalog, root: Path, defaults: Mapping[str, Any] | None = None
 ) -> tuple[Workflow | None, list[Diagnostic]]:
     """Return the same for a document that has been read."""
-    with gc_paused():
-        workflow, diagnostics = parse_workflow(document, catalog, read_file=_reader(root), defaults=defaults)
-        if workflow is None:
-            return None, sort_diagnostics(diagnostics)
-        if not isinstance(document.data, dict) or "inputs" not in document.data:
+    family = _check(document, catalog, root, defaults)
+    return family.whole(), _found(family)
+
+
+def _check(document: Document, catalog: Catalog, root: Path, defaults: Mapping[str, Any] | None) -> Family:
+    """Read and check a document and the files that it calls."""
+
+    def parse(document: Document) -> tuple[Workflow | None, list[Diagnostic]]:
+        workflow, found = parse_workflow(document, catalog, read_file=_reader(root), defaults=defaults)
+        if workflow is not None and (not isinstance(document.data, dict) or "inputs" not in document.data):
             workflow = workflow.model_copy(update={"inputs": infer_inputs(workflow), "inputs_inferred": True})
-        diagnostics = [*diagnostics, *validate(workflow, catalog, document), *_by_type(workflow, catalog, document)]
-        return workflow, sort_diagnostics(diagnostics)
+        return workflow, found
+
+    with gc_paused():
+        family = Family(document, parse, read_source)
+        for key, part in family.parts.items():
+            if part.workflow is not None:
+                callees = family.callees(key, part.workflow)
+                part.found += validate(part.workflow, catalog, part.document, callees)
+                part.found += _by_type(part.workflow, catalog, part.document)
+        family.check_ends()
+    return family
+
+
+def _found(family: Family) -> list[Diagnostic]:
+    return sort_diagnostics([*family.broken, *(each for part in family.parts.values() for each in part.found)])
 
 
 def _by_type(workflow: Workflow, catalog: Catalog, document: Document) -> Iterator[Diagnostic]:
@@ -131,10 +152,12 @@ def load_file(path: Path, catalog: Catalog, root: Path, defaults: Mapping[str, A
         UsageError: it cannot be read.
     """
     source = read_source(path)
-    workflow, diagnostics = diagnose(source, str(path), catalog, root, defaults)
+    family = _check(read_document(source, str(path), keep_going=True), catalog, root, defaults)
+    workflow, diagnostics = family.whole(), _found(family)
     if workflow is None or any(d.is_error for d in diagnostics):
         raise SpecError(diagnostics)
-    return Loaded(workflow, catalog, source, str(path), diagnostics)
+    sources = {key: part.source for key, part in family.parts.items() if key}
+    return Loaded(workflow, catalog, source, str(path), diagnostics, sources)
 
 
 def _reader(root: Path) -> Callable[[str], str]:

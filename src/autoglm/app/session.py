@@ -407,6 +407,10 @@ class Session:
             root=self.project.root,
             services=services,
             models=Models(run.graph.workflow.models, run.world.values),
+            callee_models={
+                key: Models(callee.workflow.models, {**run.world.values, "vars": callee.workflow.vars})
+                for key, callee in run.graph.callees.items()
+            },
             project_models=Models(self.project.settings.models, run.world.values),
             environment=Environment(self.project, redactor),
             redactor=redactor,
@@ -470,7 +474,7 @@ def _cast(stage: Stage, tools: Tools, node: Node) -> TaskType:
 
 def _definition(loaded: Loaded) -> bytes:
     text = loaded.workflow.model_dump_json(by_alias=True, exclude_defaults=True).encode()
-    return msgspec.json.encode(Definition(msgspec.Raw(text), loaded.source))
+    return msgspec.json.encode(Definition(msgspec.Raw(text), loaded.source, loaded.sources))
 
 
 def _described(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, FunctionInfo] | None:
@@ -484,6 +488,7 @@ def _described(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, Function
 
 def _reads(graph: Graph, name: str) -> bool:
     """Return whether any template of the workflow reads the root name."""
-    if graph.outputs is not None and name in graph.outputs.names:
+    outputs = (graph.outputs, *(callee.outputs for callee in graph.callees.values()))
+    if any(name in template.names for template in outputs if template is not None):
         return True
     return any(name in template.names for node in graph.nodes for template in node_templates(node))

@@ -8,7 +8,6 @@ from autoglm.cli.measure import harmless
 from autoglm.cli.rows import Active, Progress, TaskView
 from autoglm.cli.view import Failed, RunView, static_path
 from autoglm.engine.states import TaskStatus
-from autoglm.graph.model import NodeKind
 
 if TYPE_CHECKING:
     from autoglm.engine.machine import Run
@@ -51,7 +50,7 @@ def _seed_scope(view: RunView, scope: Scope) -> None:
 
 
 def _go_on(view: RunView, shown: TaskView, instance: Instance) -> None:
-    if instance.started_at is None or instance.is_composite or instance.node.kind is NodeKind.GROUP:
+    if instance.started_at is None or instance.is_composite or instance.node.opens_scope:
         return
     if instance.status in (TaskStatus.RUNNING, TaskStatus.RETRYING, TaskStatus.PAUSED):
         waits = harmless(instance.held.reason) if instance.held is not None else ""

@@ -45,8 +45,13 @@ def _close_group(run: Run, instance: Instance, scope: Scope) -> None:
 def _succeed_group(run: Run, instance: Instance, scope: Scope) -> None:
     """End a group: its ``result:`` sees the tasks inside it, and ``output`` as what its last ones gave."""
     raw, blob = m.ABSENT, None
-    text = scope_text(scope, run.load)
+    outputs = scope.frame.callee.outputs if scope.opens_frame and scope.frame is not None else None
     try:
+        if outputs is not None:
+            text = run.evaluate_text(outputs, Instance(instance.id, OUTSIDE, scope))
+            raw, blob = run.boxed(text)
+        else:
+            text = scope_text(scope, run.load)
         if instance.node.result is not None:
             value = msgspec.json.decode(text)
             inside = Instance(instance.id, OUTSIDE, scope)

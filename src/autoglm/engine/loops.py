@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from autoglm.base.errors import Failure
+from autoglm.engine import groups, parking, repeats, stopping
 from autoglm.engine import messages as m
-from autoglm.engine import parking, repeats, stopping
 from autoglm.engine.state import Instance, Items, LoopState, Matrix
 from autoglm.engine.states import TaskStatus
 from autoglm.engine.values import loop_failed
-from autoglm.graph.model import NodeKind
 from autoglm.spec.expressions import ExpressionError
 from autoglm.spec.faults import kind_of
 
@@ -88,7 +87,7 @@ def may_start_item(owner: Instance) -> bool:
     if loop is None or plan is None or not loop.has_next or owner.stopping is not None:
         return False
     limit = plan.max_parallel
-    if owner.node.kind is NodeKind.GROUP:
+    if owner.node.opens_scope:
         return len(loop.open) < (limit or OPEN_GROUPS)
     if limit is not None and len(loop.running) >= limit:
         return False
@@ -113,8 +112,8 @@ def start_item(run: Run, owner: Instance) -> None:
     item = (loop.kept.get(index) if loop.redo else None) or run.make_item(owner, index)
     if owner.node.when_each and not run.condition_holds(item):
         return
-    if owner.node.kind is NodeKind.GROUP:
-        run.emit(m.GroupStarted(item.id))
+    if owner.node.opens_scope:
+        groups.start(run, item)
     else:
         run.start_attempt(item)
 

@@ -24,7 +24,7 @@ import msgspec
 from autoglm.base import jsonvalue
 from autoglm.base.errors import EngineError, Failure
 from autoglm.base.redaction import redact
-from autoglm.engine import closing, loops, parking, repeats, retry, stopping
+from autoglm.engine import closing, groups, loops, parking, repeats, retry, stopping
 from autoglm.engine import messages as m
 from autoglm.engine.joins import Verdict, judge
 from autoglm.engine.names import Names, Upstream, World
@@ -56,6 +56,7 @@ class Run(RunState):
             self.output_of,
             lambda owner: loops.items(self, owner),
             lambda owner: repeats.previous(self, owner),
+            lambda frame: groups.values_of(self, frame),
         )
         self._secrets = secrets if secrets is not None else {}
         self._secret_inputs: Mapping[str, Any] = {}
@@ -75,7 +76,8 @@ class Run(RunState):
 
     def reads_secrets(self) -> bool:
         """Return whether any template of the workflow can give a secret."""
-        if self._secret_inputs or any(spec.secret for spec in self.graph.workflow.inputs.values()):
+        workflows = (self.graph.workflow, *(callee.workflow for callee in self.graph.callees.values()))
+        if self._secret_inputs or any(spec.secret for workflow in workflows for spec in workflow.inputs.values()):
             return True
         return any("secrets" in template.names for node in self.graph.nodes for template in node_templates(node))
 
@@ -399,8 +401,8 @@ class Run(RunState):
             self._decide(instance)
         elif node.loop is not None:
             loops.start(self, instance)
-        elif node.kind is NodeKind.GROUP:
-            self.emit(m.GroupStarted(instance.id))
+        elif node.opens_scope:
+            groups.start(self, instance)
         else:
             self._ready.push(instance)
 
@@ -461,7 +463,7 @@ class Run(RunState):
         node = owner.node
         loop = owner.loop
         while loop is not None and loops.may_start_item(owner):
-            if node.kind is NodeKind.GROUP or self._ready.has_room(node.pools):
+            if node.opens_scope or self._ready.has_room(node.pools):
                 loops.start_item(self, owner)
             else:
                 break
@@ -536,6 +538,12 @@ class Run(RunState):
     def upstream_of(self, instance: Instance) -> Upstream:
         """Return the results of the direct upstreams by task name, each decoded when asked for."""
         return Upstream(instance, self.world)
+
+    def inputs_of(self, instance: Instance) -> Mapping[str, Any]:
+        """Return the inputs that an instance sees: the run's, or those of the call that it lies in."""
+        frame = instance.scope.frame
+        inputs: Mapping[str, Any] = (self.world.values if frame is None else groups.values_of(self, frame))["inputs"]
+        return inputs
 
     def item_of(self, instance: Instance) -> Any:
         """Return the loop item that an instance is about, None outside of a loop."""

@@ -316,7 +316,10 @@ class TaskCancelled(Event, frozen=True, tag="task_cancelled"):
 
 
 class GroupStarted(Event, frozen=True, tag="group_started"):
+    """A group, or a called workflow, has begun. ``chosen`` is the one task of it that runs, for a choice."""
+
     task: str
+    chosen: str | None = None
 
 
 class LoopStarted(Event, frozen=True, tag="loop_started"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from autoglm.engine.state import Instance, Scope
+from autoglm.engine.state import Frame, Instance, Scope
 from autoglm.engine.states import TaskStatus
 
 Decode = Callable[[Instance], Any]
@@ -61,7 +61,7 @@ class TasksView(Mapping[str, TaskView]):
             local = scope.plan.names.get(key)
             if local is not None:
                 return TaskView(scope.instances[local], self._world)
-            scope = scope.owner.scope if scope.owner is not None else None
+            scope = None if scope.owner is None or scope.opens_frame else scope.owner.scope
         raise KeyError(key)
 
     def __iter__(self) -> Iterator[str]:
@@ -99,7 +99,7 @@ class Upstream(Mapping[str, Any]):
 class World:
     """The values that every task of a run sees."""
 
-    __slots__ = ("items", "output", "previous", "result", "values")
+    __slots__ = ("enter", "items", "output", "previous", "result", "values")
 
     def __init__(
         self,
@@ -108,6 +108,7 @@ class World:
         output: Decode,
         items: Callable[[Instance], Any],
         previous: Decode,
+        enter: Callable[[Frame], dict[str, Any]],
     ) -> None:
         self.values = values
         """``inputs``, ``vars``, ``config``, ``env``, ``secrets``, ``run``."""
@@ -115,6 +116,8 @@ class World:
         self.output = output
         self.items = items
         """What a started loop goes over."""
+        self.enter = enter
+        """Gives the values that are seen within a call of another workflow, instead of :attr:`values`."""
         self.previous = previous
         """The result of the iteration before, in a loop that goes on until something is true."""
 
@@ -132,7 +135,7 @@ class Names:
         self.arguments: Mapping[str, Any] = {}
 
     def __call__(self, name: str) -> Any:
-        for at in self.instance.path():
+        for at in self.instance.near():
             if at.index is not None:
                 loop = at.node.loop
                 if loop is not None and name in (loop.item_name, "item"):
@@ -145,7 +148,7 @@ class Names:
             return self.arguments[name]
         if self.own is not None and name in self.own:
             return self.own[name]
-        values = self.world.values
+        values = self._values()
         if name in values:
             return values[name]
         if name == "tasks":
@@ -157,13 +160,17 @@ class Names:
 
     def names(self) -> list[str]:
         """Return the names that are in scope here, for an error that lists them."""
-        values = self.world.values
+        values = self._values()
         found = [*self.arguments, *(self.own or ()), *values["inputs"], *values["vars"], *values, "tasks"]
-        for at in self.instance.path():
+        for at in self.instance.near():
             if at.index is not None and at.node.loop is not None:
                 found += [at.node.loop.item_name, "index"]
                 found += ["previous"] if at.node.loop.repeat is not None else []
         return list(dict.fromkeys(found))
+
+    def _values(self) -> dict[str, Any]:
+        frame = self.instance.scope.frame
+        return self.world.values if frame is None else self.world.enter(frame)
 
     def _of_upstream(self, name: str) -> Any:
         edges = self.instance.node.edges

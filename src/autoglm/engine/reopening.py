@@ -76,6 +76,8 @@ def reopen_scope(state: RunState, scope: Scope, at: float, chosen: Chosen = NOTH
 def unfinished(scope: Scope) -> Iterable[int]:
     """Yield what failed in a scope, was cancelled or never came to its turn."""
     for local, instance in enumerate(scope.instances):
+        if scope.chosen not in (None, local):
+            continue
         if instance is None or not instance.is_final or instance.is_failure:
             yield local
 

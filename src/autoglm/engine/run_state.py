@@ -22,8 +22,8 @@ from typing import Any
 import msgspec
 
 from autoglm.base.errors import EngineError, Failure
+from autoglm.engine import groups, parking, reopening
 from autoglm.engine import messages as m
-from autoglm.engine import parking, reopening
 from autoglm.engine.ready import ReadyQueues
 from autoglm.engine.state import (
     DEADLINE,
@@ -446,7 +446,7 @@ class RunState:
 
     def _group_started(self, event: m.GroupStarted, at: float) -> None:
         instance = self._find(event.task)
-        plan = instance.node.body
+        plan = groups.plan_of(self.graph, instance)
         if plan is None:
             raise EngineError(f"{event.task!r} is no group", code="unknown-instance")
         reopened = instance.child
@@ -454,7 +454,10 @@ class RunState:
         instance.attempt = 1
         instance.first_at = at
         if reopened is None:
-            self._open(Scope(plan, f"{instance.id}.", instance), instance)
+            scope = Scope(plan, f"{instance.id}.", instance, self.graph.callees.get(instance.node.callee or ""))
+            if event.chosen is not None:
+                scope.chosen, scope.left = plan.names[event.chosen], 1
+            self._open(scope, instance)
         else:
             reopening.reopen_scope(self, reopened, at)
         self.set_deadline(instance, at)
@@ -463,7 +466,10 @@ class RunState:
         self._scopes[scope.prefix] = scope
         if owner is not None:
             owner.child = scope
-        self._candidates.extend(scope.instance(local) for local, unmet in enumerate(scope.unmet) if unmet == 0)
+        if scope.chosen is None:
+            self._candidates.extend(scope.instance(local) for local, unmet in enumerate(scope.unmet) if unmet == 0)
+        else:
+            self._candidates.append(scope.instance(scope.chosen))
         if scope.left == 0:
             self.ended(owner)
 

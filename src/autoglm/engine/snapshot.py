@@ -39,6 +39,7 @@ def _describe_instance(instance: Instance) -> Iterator[tuple[str, Any]]:
             str(instance.status), instance.number, instance.attempt, instance.stopping, instance.result,
             instance.output, instance.failure, instance.reason, instance.due, instance.started_at,
             instance.ended_at, instance.deadline, _held(instance.held),
+            None if instance.child is None else instance.child.chosen,
             None if loop is None else _loop(loop),
         ),
     )  # fmt: skip

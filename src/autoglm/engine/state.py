@@ -15,7 +15,7 @@ from autoglm.base import jsonvalue
 from autoglm.base.errors import Failure
 from autoglm.engine.messages import Blob
 from autoglm.engine.states import FAILURES, FINAL, TaskStatus
-from autoglm.graph.model import Node, Repeat, ScopePlan
+from autoglm.graph.model import Callee, Node, Repeat, ScopePlan
 
 Stored = bytes | Blob
 """A result as it is held: JSON text, or a reference to a blob."""
@@ -114,6 +114,13 @@ class Instance:
         """It has parts of its own (items, or a scope) instead of attempts."""
         return self.loop is not None or self.child is not None
 
+    def near(self) -> Iterator[Instance]:
+        """Yield the same as far as templates see: up to the call of another workflow that it lies in."""
+        at: Instance | None = self
+        while at is not None:
+            yield at
+            at = None if at.scope.opens_frame else at.scope.owner
+
     def path(self) -> Iterator[Instance]:
         """Yield this instance, then the ones it lies in, outwards."""
         at: Instance | None = self
@@ -140,12 +147,46 @@ UNREAD: Any = object()
 """Marks a value that has not been decoded yet; None is a value."""
 
 
+class Frame:
+    """What templates see within a call of another workflow, instead of what is seen around it."""
+
+    __slots__ = ("callee", "depth", "owner", "values")
+
+    def __init__(self, callee: Callee, owner: Instance) -> None:
+        around: Frame | None = owner.scope.frame
+        self.callee = callee
+        self.owner = owner
+        self.depth: int = 1 if around is None else around.depth + 1
+        """How many calls it lies in, itself counted."""
+        self.values: dict[str, Any] | None = None
+        """``inputs``, ``vars`` …; derived from the call's ``with`` when first asked for."""
+
+
 class Scope:
-    """An instance of a scope plan: the root, a group's inside, or one item's inside."""
+    """An instance of a scope plan: the root, the inside of a group, of a call, or of one item of these."""
 
-    __slots__ = ("active", "cancelled", "failed", "instances", "left", "owner", "plan", "prefix", "unmet")
+    __slots__ = (
+        "active",
+        "cancelled",
+        "chosen",
+        "failed",
+        "frame",
+        "instances",
+        "left",
+        "opens_frame",
+        "owner",
+        "plan",
+        "prefix",
+        "unmet",
+    )
 
-    def __init__(self, plan: ScopePlan, prefix: str, owner: Instance | None) -> None:
+    def __init__(self, plan: ScopePlan, prefix: str, owner: Instance | None, callee: Callee | None = None) -> None:
+        self.frame: Frame | None = owner.scope.frame if owner is not None else None
+        self.opens_frame = callee is not None and owner is not None
+        if callee is not None and owner is not None:
+            self.frame = Frame(callee, owner)
+        self.chosen: int | None = None
+        """The one task that runs, where the scope is a choice's."""
         self.plan = plan
         self.prefix = prefix
         self.owner = owner
@@ -329,6 +370,8 @@ def stored_text(stored: Stored | None, load: LoadBlob) -> bytes:
 
 def scope_text(scope: Scope, load: LoadBlob) -> bytes:
     """Return a scope's result where it does not say: its only sink's, else sinks by name."""
+    if scope.chosen is not None:
+        return result_text(scope.instances[scope.chosen], load)
     ends = [(scope.plan.nodes[local].name, scope.instances[local]) for local in scope.plan.sinks]
     if len(ends) == 1:
         return result_text(ends[0][1], load)

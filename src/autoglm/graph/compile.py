@@ -17,7 +17,8 @@ from typing import Any
 
 from autoglm.base.errors import EngineError
 from autoglm.base.order import ranks, topological
-from autoglm.graph.model import Edge, Graph, LoopPlan, Node, NodeKind, Pool, Repeat, Rule, ScopePlan
+from autoglm.graph.model import Callee, Edge, Graph, LoopPlan, Node, NodeKind, Pool, Repeat, Rule, ScopePlan
+from autoglm.spec.calls import called, key_of
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.document import gc_paused
 from autoglm.spec.expressions import Template, compile_condition, compile_expression, compile_template
@@ -39,21 +40,52 @@ def compile_graph(workflow: Workflow, catalog: Catalog) -> Graph:
         EngineError: it was not: a name does not resolve or there is a cycle.
     """
     with gc_paused():
-        compiler = _Compiler(workflow, catalog)
-        root, _ = compiler.scope(workflow.tasks, "")
-        outputs = compile_template(dict(workflow.outputs)) if workflow.outputs else None
-    return Graph(workflow, root, tuple(compiler.nodes), tuple(compiler.pools.values()), outputs)
+        shared = _Shared()
+        root, _ = _Compiler(workflow, catalog, shared, "").scope(workflow.tasks, "")
+        own = len(shared.nodes)
+        callees: dict[str, Callee] = {}
+        for key in shared.called:  # grows as callees are compiled, which call others
+            callee = workflow.callees.get(key)
+            if callee is None:
+                raise EngineError(f"the workflow {key!r} is called and not at hand", code="unknown-task")
+            plan, _ = _Compiler(callee, catalog, shared, key).scope(callee.tasks, f"{key}:")
+            callees[key] = Callee(key, callee, plan, _outputs(callee))
+    pools = tuple(shared.pools.values())
+    return Graph(workflow, root, tuple(shared.nodes), pools, _outputs(workflow), callees, own)
+
+
+def _outputs(workflow: Workflow) -> Template | None:
+    return compile_template(dict(workflow.outputs)) if workflow.outputs else None
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What all files of a graph have together."""
+
+    nodes: list[Node] = field(default_factory=list)
+    pools: dict[str, Pool] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    """Index of each pool."""
+    called: list[str] = field(default_factory=list)
+    """Keys of the files that are called, in the order in which calls were met."""
 
 
 class _Compiler:
-    def __init__(self, workflow: Workflow, catalog: Catalog) -> None:
+    """Compiles one file; ``key`` is its own, empty for the one that is run."""
+
+    def __init__(self, workflow: Workflow, catalog: Catalog, shared: _Shared, key: str) -> None:
         self.workflow = workflow
         self.catalog = catalog
-        self.nodes: list[Node] = []
-        self.pools: dict[str, Pool] = {}
-        self._pool_index: dict[str, int] = {}
+        self.key = key
+        self.shared = shared
+        self.nodes = shared.nodes
+        self.pools = shared.pools
         for name, spec in workflow.pools.items():
-            self._pool(name, spec.limit)
+            self._pool(self._own(name), spec.limit)
+
+    def _own(self, name: str) -> str:
+        """Return what a pool or model of this file is called among those of all files."""
+        return f"{self.key}:{name}" if self.key else name
 
     # ---------------------------------------------------------------------------------------------------- scopes
 
@@ -124,7 +156,7 @@ class _Compiler:
     def _part(self, task: Task, prefix: str, names: Mapping[str, int], outer: set[str]) -> _Part:
         path = f"{prefix}{task.name}"
         body, read = self.scope(task.tasks, f"{path}.") if task.type == "group" else (None, set())
-        part = _Part(task, path, body, self._pools(task), self._executor(task))
+        part = _Part(task, path, body, self._pools(task), self._executor(task), self.key, self._callee(task))
         for template in part.templates():
             read |= {chain[1] for chain in template.paths if chain[0] == "tasks" and len(chain) > 1}
         part.reads = {name for name in read if name in names}
@@ -141,24 +173,35 @@ class _Compiler:
         info_type = self.catalog.task_types.get(task.type)
         return info_type.executor if info_type else "inline"
 
+    def _callee(self, task: Task) -> str | None:
+        written = called(task)
+        if written is None:
+            return None
+        key = key_of(self.key, written)
+        if key not in self.shared.called:
+            self.shared.called.append(key)
+        return key
+
     def _pools(self, task: Task) -> tuple[int, ...]:
-        if task.type in ("group", "decision"):
+        if task.type in ("group", "decision", "workflow"):
             return ()
         executor = self._executor(task)
         limit = self.catalog.executor_limits.get(executor, _DEFAULT_LIMITS.get(executor, 64))
         indexes = [self._pool(f"executor:{executor}", limit)]
-        indexes += [self._pool_index[name] for name in task.pool if name in self._pool_index]
+        indexes += [self._pool(self._own(name), 0) for name in task.pool if name in self.workflow.pools]
         model = task.options.get("model")
         spec = self.workflow.models.get(str(model)) or self.catalog.models.get(str(model))
         if isinstance(model, str) and spec is not None and spec.max_parallel:
-            indexes.append(self._pool(f"model:{model}", spec.max_parallel))
+            name = self._own(model) if model in self.workflow.models else model
+            indexes.append(self._pool(f"model:{name}", spec.max_parallel))
         return tuple(dict.fromkeys(indexes))
 
     def _pool(self, name: str, limit: int) -> int:
-        if name not in self._pool_index:
-            self._pool_index[name] = len(self.pools)
+        """Return the index of a pool, made with this limit when it is not there yet."""
+        if name not in self.pools:
+            self.shared.numbers[name] = len(self.pools)
             self.pools[name] = Pool(name, limit)
-        return self._pool_index[name]
+        return self.shared.numbers[name]
 
 
 @dataclass(slots=True)
@@ -170,6 +213,8 @@ class _Part:
     body: ScopePlan | None
     pools: tuple[int, ...]
     executor: str
+    file: str
+    callee: str | None
     reads: set[str] = field(default_factory=set)
     fields: dict[str, Any] = field(default_factory=dict)
 
@@ -182,12 +227,13 @@ class _Part:
         self.fields = {
             "when": when,
             "when_each": bool(loop and loop.repeat is None and when and item_names & when.names),
-            "options": _NOTHING if rules or not task.options else compile_template(task.options),
+            "options": _NOTHING if rules or not task.options or _is_choice(task) else compile_template(task.options),
             "arguments": compile_template(task.arguments) if task.arguments else _NOTHING,
             "env": compile_template(task.env) if task.env else _NOTHING,
             "result": compile_template(task.result) if task.result is not None else None,
             "degrade": compile_template(task.on_error.degrade) if isinstance(task.on_error, Degrade) else None,
             "tolerated": task.on_error == OnError.CONTINUE,
+            "choose": compile_template(task.options["choose"]) if _is_choice(task) else None,
             "loop": loop,
             "rules": rules,
             "takes_all": task.options.get("mode") == "all",
@@ -202,6 +248,8 @@ class _Part:
 
     def node(self, index: int, local: int, edges: tuple[Edge, ...], successors: tuple[int, ...], rank: int) -> Node:
         kind = NodeKind.GROUP if self.body is not None else NodeKind.WORK
+        if self.task.type == "workflow":
+            kind = NodeKind.CALL
         if self.fields["rules"] or self.task.type == "decision":
             kind = NodeKind.DECISION
         task = self.task
@@ -216,6 +264,8 @@ class _Part:
             successors=successors,
             join=task.join,
             body=self.body,
+            callee=self.callee,
+            file=self.file,
             retry=task.retry,
             timeout=task.timeout,
             pools=self.pools,
@@ -226,7 +276,11 @@ class _Part:
         )
 
 
-_TEMPLATED = ("when", "options", "arguments", "env", "result", "degrade", "loop", "rules")
+def _is_choice(task: Task) -> bool:
+    return task.type == "group" and "choose" in task.options
+
+
+_TEMPLATED = ("when", "choose", "options", "arguments", "env", "result", "degrade", "loop", "rules")
 
 
 def node_templates(node: Node) -> Iterator[Template]:

@@ -19,6 +19,8 @@ class NodeKind(StrEnum):
     """An attempt at an executor."""
     GROUP = "group"
     """A scope of its own."""
+    CALL = "call"
+    """A scope of its own, of another file, which sees nothing of the one around it."""
     DECISION = "decision"
     """Decided in the engine, without an executor."""
 
@@ -109,6 +111,12 @@ class Node:
     """``on_error: continue``: its failure does not fail what it belongs to."""
     loop: LoopPlan | None
     body: ScopePlan | None
+    choose: Template | None
+    """A group of which one task runs: the one that this names."""
+    callee: str | None
+    """The key of the file that a call calls: ``Graph.callees`` has its plan."""
+    file: str
+    """The key of the file that the node stands in; empty for the one that is run."""
     rules: tuple[Rule, ...]
     takes_all: bool
     """A decision in ``mode: all`` takes every branch whose rule is true."""
@@ -123,6 +131,11 @@ class Node:
     @property
     def is_loop(self) -> bool:
         return self.loop is not None
+
+    @property
+    def opens_scope(self) -> bool:
+        """It has tasks inside instead of attempts."""
+        return self.kind is NodeKind.GROUP or self.kind is NodeKind.CALL
 
     @property
     def collects(self) -> bool:
@@ -144,18 +157,32 @@ class ScopePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Callee:
+    """A workflow file that is called, compiled once however often and deep it is called."""
+
+    key: str
+    workflow: Workflow
+    plan: ScopePlan
+    outputs: Template | None
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
     """A workflow, compiled."""
 
     workflow: Workflow
     root: ScopePlan
     nodes: tuple[Node, ...]
+    """The nodes of the file that is run, then those of the files that it calls."""
     pools: tuple[Pool, ...]
     outputs: Template | None
+    callees: Mapping[str, Callee]
+    own: int
+    """How many of the nodes stand in the file that is run."""
 
     def walk(self) -> Iterator[Node]:
-        """Yield every node, outer ones before what is inside them."""
-        yield from self.nodes
+        """Yield every node of the file that is run, outer ones before what is inside them."""
+        yield from self.nodes[: self.own]
 
 
 _NOTHING = compile_template({})
@@ -179,6 +206,9 @@ OUTSIDE = Node(
     tolerated=False,
     loop=None,
     body=None,
+    choose=None,
+    callee=None,
+    file="",
     rules=(),
     takes_all=False,
     retry=None,

@@ -45,7 +45,7 @@ class LiveAttempt(Attempt):
         self.executor = node.executor
         self.services = tools.services
         self.offline = created.offline
-        self.models = tools.models
+        self.models = tools.models_of(node.file)
         self.project_models = tools.project_models
         self.environment = tools.environment
         self.refuses_models = tools.refuses_models
@@ -75,7 +75,7 @@ class LiveAttempt(Attempt):
 
     @property
     def inputs(self) -> Mapping[str, Any]:  # type: ignore[override]
-        return Copies(self._dispatcher.run.world.values["inputs"])
+        return Copies(self._dispatcher.run.inputs_of(self._instance))
 
     @property
     def item(self) -> Any:
@@ -89,7 +89,7 @@ class LiveAttempt(Attempt):
     def loops(self) -> Mapping[str, Any]:  # type: ignore[override]
         run = self._dispatcher.run
         bound: dict[str, Any] = {}
-        for at in self._instance.path():
+        for at in self._instance.near():
             if at.index is not None and at.node.loop is not None:
                 for name, value in ((at.node.loop.item_name, run.item_of(at)), ("index", at.index)):
                     bound.setdefault(name, value)

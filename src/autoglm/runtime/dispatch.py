@@ -48,11 +48,18 @@ class Toolbox:
     services: Services | None = None
     models: Mapping[str, ModelSpec] = field(default_factory=dict)
     """The file's models, before the project's."""
+    callee_models: Mapping[str, Mapping[str, ModelSpec]] = field(default_factory=dict)
+    """Those of the files that it calls, by their keys."""
     project_models: Mapping[str, ModelSpec] = field(default_factory=dict)
     environment: Mapping[str, str] | None = None
     """Where keys and addresses of models are looked up; None stands for the process environment."""
     redactor: Redactor = field(default_factory=Redactor)
     clock: Callable[[], float] = lambda: 0.0
+
+    def models_of(self, file: str) -> Mapping[str, ModelSpec]:
+        """Return the models that a file declares, by its key; empty for the one that is run."""
+        return self.callee_models[file] if file else self.models
+
     on_call: Callable[[str, int, ModelCall], None] | None = None
     """Told of each model call that has ended, with its task id and attempt."""
     cast: Callable[[Node], TaskType] | None = None

@@ -34,7 +34,7 @@ def _row(instance: Instance, seq: int) -> TaskRow:
     return TaskRow(
         instance.number,
         instance.id,
-        instance.node.path,
+        instance.node.path if instance.scope.frame is None else _static_path(instance.id),
         instance.status.value,
         instance.attempt,
         instance.started_at,
@@ -43,6 +43,11 @@ def _row(instance: Instance, seq: int) -> TaskRow:
         None if failure is None else failure.code,
         instance.record,
     )
+
+
+def _static_path(task: str) -> str:
+    """Return the path of an instance that lies in a call: its node is one for all calls of that file."""
+    return ".".join(part.partition("[")[0] for part in task.split("."))
 
 
 def run_update(run: Run, now: float) -> RunUpdate:

@@ -23,6 +23,8 @@ class Definition(msgspec.Struct, frozen=True):
     """The workflow as ``Workflow.model_dump_json`` gives it."""
     source: str = ""
     """The text of the file, for people and for comparing."""
+    sources: dict[str, str] = {}
+    """The texts of the files that it calls, by their keys."""
 
 
 def read_created(store: Store, run_id: str) -> m.RunCreated:

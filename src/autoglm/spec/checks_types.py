@@ -16,7 +16,7 @@ from autoglm.spec.report import Report
 from autoglm.spec.schemas import has_field
 from autoglm.spec.scopes import ScopeInfo, TaskInfo
 
-_STRUCTURAL: Final = frozenset({"group", "decision"})
+_STRUCTURAL: Final = frozenset({"group", "decision", "workflow"})
 """Types that the engine knows itself."""
 _CONTEXT: Final = frozenset({"ctx", "context"})
 _SCRIPT: Final = re.compile(r"[\w./-]+\.(?:py|sh|bash|js|ts|rb|pl|r|R)|\.{0,2}/?[\w.-]+(?:/[\w.-]+)+")
@@ -61,9 +61,10 @@ class _Checker:
             if name not in self.workflow.pools:
                 hint = suggest(name, self.workflow.pools, what="the pools are") or "declare it under `pools`"
                 self._say(task, ("pool",), "unknown-pool", f"there is no pool `{name}`", hint, name)
-        if task.type == "group" and task.retry is not None:
+        if task.type in ("group", "workflow") and task.retry is not None:
             hint = "give the tasks in it a `retry`"
-            self._say(task, ("retry",), "retry-on-group", f"the group `{task.name}` cannot be retried as a whole", hint)
+            what = f"the {'group' if task.type == 'group' else 'workflow that is called by'} `{task.name}`"
+            self._say(task, ("retry",), "retry-on-group", f"{what} cannot be retried as a whole", hint)
         if task.output_schema is not None:
             self._schema(task, task.output_schema)
         loop = task.loop

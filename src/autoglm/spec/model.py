@@ -238,3 +238,5 @@ class Workflow(Model):
     triggers: JsonValue = None
     outputs: dict[str, JsonValue] = Field(default_factory=dict)
     tasks: tuple[Task, ...] = ()
+    callees: dict[str, Self] = Field(default_factory=dict)
+    """The workflows that this one calls, and those that they call, by their files' keys (``spec.calls``)."""

@@ -201,6 +201,7 @@ def _task(catalog: Catalog) -> Schema:
     }
     properties.update(_decision_properties())
     properties.update(_shared_fields(catalog))
+    properties["allow"] = _described(_tasks(), "The tasks that `choose` may name, each like any other.")
     properties["action"] = {
         "type": "string",
         "minLength": 1,
@@ -227,7 +228,8 @@ def _of_type(info: TaskTypeInfo, parameters: set[str]) -> Schema:
     elsewhere = [{"required": [key]} for key in ("type", "handler", "action", "conditions", "tasks", "decision_node")]
     signed: Schema = {"anyOf": signs, "not": {"anyOf": elsewhere}}
     required = [option.name for option in info.options.values() if option.required]
-    then: Schema = {"propertyNames": {"enum": sorted({*_shared_fields(Catalog()), *info.options} - {"tasks"})}}
+    inner = set() if info.name == "group" else {"tasks"}
+    then: Schema = {"propertyNames": {"enum": sorted({*_shared_fields(Catalog()), *info.options} - inner)}}
     if required:
         then["anyOf"] = [{"required": required}, {"required": ["with"]}]
     return {"if": {"anyOf": [written, signed]} if signs else written, "then": then}

@@ -42,6 +42,8 @@ class TaskInfo:
     targets: dict[str, tuple[Path, int | None]] = field(default_factory=dict)
     """A decision's actions: where the first stands, and which task it is."""
     body: ScopeInfo | None = None
+    callee: Workflow | None = None
+    """The workflow that the task calls, where that is known."""
 
     @property
     def single_upstream(self) -> TaskInfo | None:
@@ -53,13 +55,14 @@ class TaskInfo:
     def result_schema(self) -> Any:
         """Return the JSON Schema of ``tasks.NAME.result``; True when it may be anything."""
         task = self.task
-        if task.output_schema is None or task.result is not None or task.tasks:
+        schema = _outputs_schema(self.callee) if self.callee is not None else task.output_schema
+        if schema is None or task.result is not None or task.tasks:
             return True
         if task.loop is None:
-            return task.output_schema
+            return schema
         if repeats(task):
-            return True if task.loop.collect is not None else task.output_schema
-        return True if task.loop.collect is not None else {"type": "array", "items": task.output_schema}
+            return True if task.loop.collect is not None else schema
+        return True if task.loop.collect is not None else {"type": "array", "items": schema}
 
     def needs_input(self, name: str) -> bool | None:
         """Tell whether a free name must be an input (True), may be one (False), or is the upstream's field (None)."""
@@ -101,9 +104,16 @@ class ScopeInfo:
         return found
 
 
-def read_scopes(workflow: Workflow) -> ScopeInfo:
-    """Return the root scope of ``workflow`` with everything in it."""
-    return _scope(workflow.tasks, None, frozenset())
+def read_scopes(workflow: Workflow, callees: Mapping[str, Workflow] | None = None) -> ScopeInfo:
+    """Return the root scope of ``workflow`` with everything in it; ``callees`` are what it calls, by written path."""
+    return _scope(workflow.tasks, None, frozenset(), callees or {})
+
+
+def _outputs_schema(callee: Workflow) -> dict[str, Any] | None:
+    """Return the schema of what a call gives: exactly the outputs that its workflow declares, where it does."""
+    if not callee.outputs:
+        return None
+    return {"type": "object", "properties": {name: {} for name in callee.outputs}, "additionalProperties": False}
 
 
 def walk_scopes(scope: ScopeInfo) -> Iterator[ScopeInfo]:
@@ -115,7 +125,9 @@ def walk_scopes(scope: ScopeInfo) -> Iterator[ScopeInfo]:
         stack += [info.body for info in reversed(at.tasks) if info.body is not None]
 
 
-def _scope(tasks: tuple[Task, ...], owner: TaskInfo | None, loops: frozenset[str]) -> ScopeInfo:
+def _scope(
+    tasks: tuple[Task, ...], owner: TaskInfo | None, loops: frozenset[str], callees: Mapping[str, Workflow]
+) -> ScopeInfo:
     names: dict[str, int] = {}
     for index, task in enumerate(tasks):
         names.setdefault(alias(task.name), index)
@@ -124,10 +136,12 @@ def _scope(tasks: tuple[Task, ...], owner: TaskInfo | None, loops: frozenset[str
     scope = ScopeInfo(owner, loops, [], names)
     for index, task in enumerate(tasks):
         info = TaskInfo(task, index, scope)
+        if task.type == "workflow":
+            info.callee = callees.get(str(task.options.get("workflow")))
         info.readings, info.faults = read_templates(task)
         scope.tasks.append(info)
         if task.tasks:
-            info.body = _scope(task.tasks, info, loops | loop_names(task))
+            info.body = _scope(task.tasks, info, loops | loop_names(task), callees)
     for info in scope.tasks:
         _add_control(info)
         _add_data(info)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoglm.base.diagnostics import did_you_mean
-from autoglm.spec import decisions, task_fields
+from autoglm.spec import choices, decisions, task_fields
 from autoglm.spec.catalog import Catalog, FunctionInfo
 from autoglm.spec.defaults import Defaults
 from autoglm.spec.model import Join, OnError, Path, Task
@@ -20,6 +20,8 @@ _SIGNATURES = (
     ("decision_node", "decision"),
     ("conditions", "decision"),
     ("tasks", "group"),
+    ("choose", "group"),
+    ("allow", "group"),
     ("handler", "function"),
     ("action", "function"),
     ("script", "script"),
@@ -110,7 +112,9 @@ class TaskReader:
                 fields[key] = {}
         fields["retry"] = task_fields.retry(values, body, path, self.defaults.retry_for(kind))
         self.defaults.apply(fields, body, self.catalog.task_types.get(kind))
-        if "tasks" in body and kind == "group":
+        if kind == "group" and body.keys() & choices.OPTIONS.keys():
+            fields["tasks"] = self.read_all(choices.bodies(values, draft.options, path))
+        elif "tasks" in body and kind == "group":
             fields["tasks"] = self.read_all(read_task_field(values, body["tasks"], (*path, "tasks")))
         if "rollback" in body:
             fields["rollback"] = self._rollback(body["rollback"], entry, rollback_of)
@@ -163,7 +167,7 @@ class TaskReader:
         if kind == "decision":
             return {**decisions.OPTIONS, **(info.options if info else {})}
         if kind == "group":
-            return {"tasks": None}
+            return {"tasks": None, **choices.OPTIONS}
         if info is not None:
             return info.options
         return {"handler": None} if kind == "function" else None

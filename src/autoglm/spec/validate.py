@@ -7,9 +7,12 @@ The checks stand by subject: what depends on what (:mod:`autoglm.spec.checks_gra
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from autoglm.base.diagnostics import Diagnostic, sort_diagnostics
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.checks_available import check_available
+from autoglm.spec.checks_calls import check_calls
 from autoglm.spec.checks_graph import check_graph
 from autoglm.spec.checks_names import check_names, check_unused_inputs
 from autoglm.spec.checks_types import check_types
@@ -19,17 +22,24 @@ from autoglm.spec.report import Report
 from autoglm.spec.scopes import read_scopes, walk_scopes
 
 
-def validate(workflow: Workflow, catalog: Catalog, document: Document | None = None) -> list[Diagnostic]:
+def validate(
+    workflow: Workflow,
+    catalog: Catalog,
+    document: Document | None = None,
+    callees: Mapping[str, Workflow] | None = None,
+) -> list[Diagnostic]:
     """Return every error and warning of ``workflow``, sorted by place.
 
-    Without a document the diagnostics have no place. When none :attr:`~Diagnostic.is_error`, the workflow compiles.
+    ``callees`` are the workflows that it calls, by the path that it gives; what is unknown is not checked. Without a
+    document the diagnostics have no place. When none :attr:`~Diagnostic.is_error`, the workflow compiles.
     """
     report = Report(document)
     with gc_paused():
-        scopes = list(walk_scopes(read_scopes(workflow)))
+        scopes = list(walk_scopes(read_scopes(workflow, callees)))
         check_available(workflow, scopes, report)
         check_graph(scopes, catalog, report)
         check_names(workflow, scopes, catalog, report)
         check_types(workflow, scopes, catalog, report)
+        check_calls(scopes, report)
         check_unused_inputs(workflow, scopes, catalog, report)
     return sort_diagnostics(report.found)

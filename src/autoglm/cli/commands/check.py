@@ -148,7 +148,7 @@ def _say_plan(loaded: Loaded) -> None:
     for doubt in loaded.diagnostics:
         warn(str(doubt))
     workflow, graph = loaded.workflow, loaded.graph
-    say(f"{harmless(workflow.name)}: {len(graph.nodes):,} tasks, nothing has been run")
+    say(f"{harmless(workflow.name)}: {graph.own:,} tasks, nothing has been run")
     if workflow.inputs:
         say()
         rows = [[name, _kind(spec), _default(spec), spec.description or ""] for name, spec in workflow.inputs.items()]
