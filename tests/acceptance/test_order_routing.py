@@ -1,0 +1,142 @@
+"""The order example through the command: as it is, killed in the middle and resumed, and its own tests.
+
+What the run says is not taken for it: the books of the example and of its carrier are read here again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "order-routing"
+FLOW = "config/workflow.yaml"
+COMMAND = [sys.executable, "-m", "autoglm"]
+ORDERS = 500
+KILLS = 5
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the example, as it is in a fresh checkout."""
+    made = shutil.ignore_patterns("out", "models", ".autoglm", "__pycache__")
+    return shutil.copytree(EXAMPLE, tmp_path / "orders", ignore=made)
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("AUTOGLM_")}
+
+
+def autoglm(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=project, env=environment(), capture_output=True, text=True, timeout=300
+    )
+
+
+def kill_when(project: Path, sign: str, count: int, *arguments: str) -> bool:
+    """Start a command and kill it when a line of its output has held ``sign`` for the ``count``-th time.
+
+    Return False when it came to its end before.
+    """
+    process = subprocess.Popen(
+        [*COMMAND, *arguments, "-v"], cwd=project, env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    with process.stdout as lines:
+        for line in lines:
+            count -= sign in line
+            if not count:
+                process.kill()
+                break
+    process.wait(300)
+    return process.returncode == -signal.SIGKILL
+
+
+def rows(file: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(file)) as books:
+        return books.execute(query).fetchall()
+
+
+def check_books(project: Path, outcomes: dict[str, str]) -> None:
+    """Hold every order's outcome against both books. ``outcomes``: order to outcome."""
+    orders = [json.loads(line)["id"] for line in (project / "out" / "orders.jsonl").read_text().splitlines()]
+    assert sorted(outcomes) == orders, "an order was lost"
+    assert len(orders) == ORDERS
+    shipped = Counter(order for (order,) in rows(project / "out" / "ledgers.db", "select order_id from shipments"))
+    accepted = Counter(order for (order,) in rows(project / "out" / "carrier.db", "select order_id from parcels"))
+    states = dict(rows(project / "out" / "ledgers.db", "select order_id, state from reservations"))
+    for order, outcome in outcomes.items():
+        sent = outcome in ("express", "scheduled")
+        assert shipped[order] == sent, f"{order} ({outcome}) was shipped {shipped[order]} times"
+        assert accepted[order] <= (outcome == "express"), f"{order} ({outcome}): {accepted[order]} parcels"
+        paid = {"express": "captured", "scheduled": "captured", "failed": "released"}.get(outcome)
+        assert states.get(order) == paid, f"the payment of {order} ({outcome}) is {states.get(order)}"
+
+
+def outcomes_of(project: Path, run_id: str) -> dict[str, str]:
+    """Return what the run says came of each order; what its loop has nothing for failed."""
+    done = autoglm(project, "show", run_id, "process", "--json")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["result"]
+    return {
+        f"order-{number:04}": "failed" if result is None else result["outcome"]
+        for number, result in enumerate(results, 1)
+    }
+
+
+def check_report(project: Path, outcomes: dict[str, str]) -> dict[str, Any]:
+    totals = json.loads((project / "out" / "totals.json").read_text())
+    assert totals["wrong"] == []
+    assert totals["balanced"] is True
+    assert totals["outcomes"] == dict(Counter(outcomes.values()))
+    text = (project / "out" / "report.md").read_text()
+    assert "The books balance." in text
+    for name, count in totals["outcomes"].items():
+        assert f"| {name} | {count} |" in text
+    return totals
+
+
+@pytest.mark.slow
+def test_every_order_is_accounted_for_though_the_run_is_killed_again_and_again(project: Path, tmp_path: Path) -> None:
+    undisturbed = shutil.copytree(project, tmp_path / "undisturbed")
+    done = autoglm(undisturbed, "run", FLOW, "--run-id", "r", "--quiet")
+    assert done.returncode == 0, done.stderr
+    expected = outcomes_of(undisturbed, "r")
+    check_books(undisturbed, expected)
+    totals = check_report(undisturbed, expected)
+    assert min(totals["outcomes"].values()) > 5, "every kind of end is come to"
+    assert totals["carriers"]["standby"] > 0, "the carrier was down for some"
+
+    chance = random.Random(4711)
+    moments = [("train started", 1), *((" goes out by ", chance.randint(20, 90)) for _ in range(KILLS - 1))]
+    assert kill_when(project, *moments[0], "run", FLOW, "--run-id", "r")
+    for moment in moments[1:]:
+        assert kill_when(project, *moment, "resume", "r")
+    done = autoglm(project, "resume", "r", "--quiet")
+    assert done.returncode == 0, done.stderr
+    found = outcomes_of(project, "r")
+    check_books(project, found)
+    assert found == expected
+    assert check_report(project, found) == totals
+
+
+def test_its_own_tests_pass(project: Path) -> None:
+    done = autoglm(project, "test", "--coverage-min", "100")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "failed" not in done.stdout
+
+
+def test_it_is_fit_to_run(project: Path) -> None:
+    done = autoglm(project, "validate", FLOW)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{FLOW} is fit to run\n", "")
