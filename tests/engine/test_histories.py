@@ -200,10 +200,26 @@ def parked() -> World:
     return world
 
 
+def stepwise() -> World:
+    """One attempt records steps and fails; the next one, lost once, finds them and records another, and parks."""
+    world = World(workflow(task("agent", retry=STEADY)))
+    world.step("agent", "ask", b'{"tool":"search"}')
+    world.step("agent", "search", b"null")
+    world.fail("agent")
+    world.pass_time(1.0)
+    world.crash()
+    world.step("agent", "ask again", b'"found"')
+    world.park("agent", world.now + 5.0)
+    world.pass_time(5.0)
+    world.step("agent", "search")
+    world.succeed("agent", b"3")
+    return world
+
+
 HISTORIES: dict[str, Callable[[], World]] = {
     story.__name__: story
     for story in (branch, retries, loop_over_file, groups, fail_fast, cancelled_and_reopened, recovered)
-} | {"failed_before_it_began": failed_before_it_began, "until": until, "parked": parked}
+} | {"failed_before_it_began": failed_before_it_began, "until": until, "parked": parked, "stepwise": stepwise}
 
 
 def short(run: Run) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import msgspec
 
 from autoglm.base.errors import Failure
 from autoglm.engine import messages as m
-from autoglm.engine import parking
+from autoglm.engine import parking, steps
 from autoglm.engine.codec import decode_record, encode_record
 from autoglm.engine.machine import Run
 from autoglm.engine.states import TaskStatus
@@ -23,6 +23,13 @@ from autoglm.spec.model import Workflow
 CATALOG = Catalog(executor_limits={"inline": 6, "thread": 3})
 TERMINAL = (m.TaskSkipped, m.TaskFailed, m.TaskSucceeded, m.TaskDegraded, m.TaskCancelled, m.TaskTerminated)
 RUN_ENDS = (m.RunSucceeded, m.RunFailed, m.RunCancelled)
+
+
+def is_end(event: m.Event) -> bool:
+    """Return whether an event ends a task instance."""
+    if isinstance(event, m.AttemptFailed):
+        return event.retry_at is None
+    return isinstance(event, (*TERMINAL, m.AttemptSucceeded, m.AttemptCancelled))
 
 
 class World:
@@ -40,6 +47,10 @@ class World:
         self.reading: dict[str, m.ReadItems] = {}
         self.started: Counter[tuple[str, int]] = Counter()
         self.memo: dict[tuple[str, int], object] = {}
+        self.steps: dict[str, dict[str, bytes]] = {}
+        """Steps that were recorded, by task and key, as long as the task has not ended."""
+        self.stepping: set[tuple[str, int, str]] = set()
+        """Steps that have not been told that they are recorded."""
         created = m.RunCreated("run-1", workflow.name, m.Blob("0" * 64, 1), dict(inputs))
         self.handle(m.Create(created, b"{}"), m.Begin())
 
@@ -56,6 +67,12 @@ class World:
         for event in decision.events:
             if isinstance(event, m.AttemptStarted):
                 self.memo.pop((event.task, event.attempt), None)
+            elif isinstance(event, m.StepRecorded):
+                recorded = self.steps.setdefault(event.task, {})
+                assert event.key not in recorded, f"{event.task} did {event.key!r} twice"
+                recorded[event.key] = bytes(event.value)
+            elif is_end(event):
+                self.steps.pop(event.task, None)
         for command in decision.commands:
             match command:
                 case m.StartAttempt():
@@ -70,6 +87,8 @@ class World:
                     self.running.setdefault(
                         key, None
                     )  # after a crash nothing by that name runs; it is answered all the same
+                case m.GoOnAfterStep():
+                    self.stepping.remove((command.task, command.attempt, command.key))
                 case m.ReadItems():
                     assert command.task not in self.reading
                     self.reading[command.task] = command
@@ -98,6 +117,19 @@ class World:
         news = m.AttemptParked(*key, until, "it waits", memo, used or None)
         self.memo[key] = msgspec.json.decode(memo)
         return self.handle(news)
+
+    def step(self, task: str, key: str, value: bytes = b"1") -> list[m.Event]:
+        """Do a step of a running attempt, unless it is recorded."""
+        instance = self.run.find(task)
+        assert instance is not None
+        if steps.value(self.run, instance, key) is not steps.MISSING:
+            assert key in self.steps[task]
+            return []
+        attempt = self._key(task)[1]
+        self.stepping.add((task, attempt, key))
+        events = self.handle(m.StepDone(task, attempt, key, value))
+        assert not self.stepping, "a step was not told that it is recorded"
+        return events
 
     def parked(self) -> list[str]:
         """Return what is parked and is not due."""
@@ -144,6 +176,8 @@ class World:
         attempts = {(i.id, i.attempt) for i in run.running}
         assert attempts == set(self.running), "the engine and the world disagree about what runs"
         assert self.stopping <= attempts
+        held = {i.id: set(i.held.steps) for i in run.active if i.held is not None and i.held.steps}
+        assert held == {task: set(kept) for task, kept in self.steps.items()}, "steps were lost, or kept too long"
         if not run.is_final:
             self._check_outstanding()
         limit = run.max_parallel
@@ -185,9 +219,7 @@ class World:
             return
         ends: Counter[str] = Counter()
         for event in self.events:
-            if isinstance(event, (*TERMINAL, m.AttemptSucceeded, m.AttemptCancelled)) or (
-                isinstance(event, m.AttemptFailed) and event.retry_at is None
-            ):
+            if is_end(event):
                 ends[event.task] += 1
         assert not [task for task, count in ends.items() if count > 1]
         assert sum(isinstance(event, RUN_ENDS) for event in self.events) == 1
@@ -213,6 +245,8 @@ class World:
         elif self.running and random.random() < 0.9:
             key = random.choice(sorted(self.running))
             if random.random() < parks:
+                self.step(key[0], random.choice(["one", "two", "three"]))
+            elif random.random() < parks:
                 until = None if random.random() < 0.3 else self.now + 3 * random.random() - 0.5
                 self.park(key[0], until, random.choice([b"null", b'{"cursor":1}']))
             elif random.random() < faults:

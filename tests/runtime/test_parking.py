@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,38 +10,11 @@ import pytest
 
 from autoglm.engine import messages as m
 from autoglm.engine.states import RunStatus
-from autoglm.executors.protocol import Coroutine
-from autoglm.spec.catalog import TaskTypeInfo
-from autoglm.spec.model import Loop, PoolSpec, Task, Workflow
-from autoglm.stores.memory import MemoryStore
+from autoglm.spec.model import Loop
 from autoglm.tasks.protocol import Attempt, Park
 
 from .house import Bench
-
-
-class Script:
-    """A task type whose work is a function of the test."""
-
-    def __init__(self, work: Callable[[Attempt], Awaitable[Any]]) -> None:
-        self.info = TaskTypeInfo(name="script", options={}, executor="inline", executors=("inline",), description="")
-        self._work = work
-
-    def check(self, task: Task, catalog: Any) -> list[Any]:
-        return []
-
-    async def run(self, attempt: Attempt) -> Any:
-        return await attempt.execute(Coroutine(self._work, {"attempt": attempt}))
-
-    async def close(self) -> None:
-        pass
-
-
-def bench(tmp_path: Path, work: Callable[[Attempt], Awaitable[Any]], **fields: Any) -> Bench:
-    pools = {"one": PoolSpec(limit=1)}
-    task = Task(**{"name": "a", "type": "scripted", "executor": "inline", **fields})
-    made = Bench(MemoryStore(), Workflow(name="flow", tasks=(task,), pools=pools), tmp_path)
-    made.task_types["scripted"] = Script(work)
-    return made
+from .scripted import bench
 
 
 def parkings(made: Bench) -> list[m.ParkingBegan]:

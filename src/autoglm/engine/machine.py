@@ -24,7 +24,7 @@ import msgspec
 from autoglm.base import jsonvalue
 from autoglm.base.errors import EngineError, Failure
 from autoglm.base.redaction import redact
-from autoglm.engine import closing, groups, loops, parking, repeats, retry, stopping
+from autoglm.engine import closing, groups, loops, parking, repeats, retry, steps, stopping
 from autoglm.engine import messages as m
 from autoglm.engine.joins import Verdict, judge
 from autoglm.engine.names import Names, Upstream, World
@@ -170,6 +170,8 @@ class Run(RunState):
                 self._stopped(stimulus)
             case m.AttemptParked():
                 parking.park(self, self._current(stimulus.task, stimulus.attempt), stimulus)
+            case m.StepDone():
+                steps.done(self, self._running.get(stimulus.task), stimulus)
             case m.ItemsArrived():
                 loops.items_arrived(self, self._active.get(stimulus.task), stimulus)
             case m.ItemsFailed():

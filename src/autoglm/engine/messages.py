@@ -102,6 +102,15 @@ class Wake(Stimulus, frozen=True):
     task: str
 
 
+class StepDone(Stimulus, frozen=True):
+    """A step of a running attempt came back with ``value`` (JSON text) and is not told so before that is recorded."""
+
+    task: str
+    attempt: int
+    key: str
+    value: bytes
+
+
 class ItemsArrived(Stimulus, frozen=True):
     """The answer to :class:`ReadItems`: items ``first`` and following; ``last`` when the source ends with them."""
 
@@ -382,6 +391,16 @@ class ParkingEnded(Event, frozen=True, tag="parking_ended"):
     attempt: int
 
 
+class StepRecorded(Event, frozen=True, tag="step_recorded"):
+    """A part of a task instance's work is done; whoever does the work again takes the value from here."""
+
+    task: str
+    attempt: int
+    key: str
+    value: msgspec.Raw = NULL
+    blob: Blob | None = None
+
+
 EVENTS = (
     RunCreated
     | RunStarted
@@ -413,6 +432,7 @@ EVENTS = (
     | ParkingBegan
     | ParkingCut
     | ParkingEnded
+    | StepRecorded
 )
 
 # ------------------------------------------------------------------------------------------------------ commands
@@ -444,6 +464,15 @@ class StopAttempt(Command, frozen=True):
     task: str
     attempt: int
     reason: str
+
+
+class GoOnAfterStep(Command, frozen=True):
+    """Let an attempt go on after a step: it is recorded, or (False) it is not, as the attempt is over."""
+
+    task: str
+    attempt: int
+    key: str
+    recorded: bool
 
 
 class ReadItems(Command, frozen=True):

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from autoglm.base.errors import EngineError, Failure
-from autoglm.engine import groups, parking, reopening
+from autoglm.engine import groups, parking, reopening, steps
 from autoglm.engine import messages as m
 from autoglm.engine.ready import ReadyQueues
 from autoglm.engine.state import (
@@ -111,6 +111,7 @@ class RunState:
             m.ParkingBegan: self._noted_by(parking.began),
             m.ParkingCut: self._noted_by(parking.was_cut),
             m.ParkingEnded: self._noted_by(parking.ended),
+            m.StepRecorded: self._noted_by(steps.recorded),
         }
 
     # ------------------------------------------------------------------------------------------------- read only

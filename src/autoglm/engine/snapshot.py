@@ -55,4 +55,4 @@ def _loop(loop: LoopState) -> tuple[Any, ...]:
 
 
 def _held(held: Held | None) -> tuple[Any, ...] | None:
-    return None if held is None else (held.reason, held.memo, held.spent)
+    return None if held is None else (held.reason, held.memo, held.spent, dict(held.steps))

@@ -130,15 +130,17 @@ class Instance:
 
 
 class Held:
-    """What a few instances hold while they live: those that have parked."""
+    """What a few instances hold while they live: those that have parked, or whose work goes by steps."""
 
-    __slots__ = ("memo", "reason", "spent")
+    __slots__ = ("memo", "reason", "spent", "steps")
 
     def __init__(self) -> None:
         self.reason = ""
         """Why it is parked, for people; empty while it runs."""
         self.memo: Stored | None = None
         """What the present attempt left for itself when it parked."""
+        self.steps: dict[str, Stored] = {}
+        """Values of the steps that are done, by key. They are the instance's: its next attempt sees them too."""
         self.spent = 0.0
         """Seconds of its ``timeout`` that the present attempt had used up when it parked."""
 

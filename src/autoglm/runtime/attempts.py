@@ -6,7 +6,7 @@ asked for is not made.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autoglm.engine.messages import StartAttempt
@@ -62,6 +62,9 @@ class LiveAttempt(Attempt):
         told = self._dispatcher.tools.on_call
         if told is not None:
             told(self._command.task, self._command.attempt, call)
+
+    def step(self, key: str, work: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
+        return self._dispatcher.steps.do(self._command, self._instance, key, work)
 
     @property
     def context(self) -> TaskContext:  # type: ignore[override]

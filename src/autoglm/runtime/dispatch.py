@@ -28,13 +28,13 @@ from autoglm.runtime.attempts import LiveAttempt
 from autoglm.runtime.keyed_state import KeyedState
 from autoglm.runtime.schemas import check_schema
 from autoglm.runtime.sources import Source, open_source
+from autoglm.runtime.steps import MAX_BYTES, Steps
 from autoglm.runtime.telemetry import traceparent
 from autoglm.spec.model import ModelSpec
 from autoglm.stores.protocol import LogLine
 from autoglm.tasks.protocol import Attempt, Park, Services, TaskContext, TaskType
 
 T = TypeVar("T")
-_MAX_OUTPUT = 64 * 1024 * 1024
 _PLAIN_DATA = "return text, numbers, booleans, None, and plain lists and dicts of them"
 
 
@@ -91,6 +91,7 @@ class Dispatcher:
         self._sources: dict[str, Source] = {}
         self._reading = 0
         self._others: set[asyncio.Task[None]] = set()
+        self.steps = Steps(run, tools.redactor, post)
         self._is_quiet = False
         self._may_hold_secrets = run.reads_secrets()
         self._state = KeyedState(run.keyed, self._post_from_anywhere, tools.redactor.scrub_json)
@@ -117,6 +118,8 @@ class Dispatcher:
                 self._tasks[key] = self._loop.create_task(self._attempt(command, key), context=context)
             case m.StopAttempt():
                 self._stop((command.task, command.attempt))
+            case m.GoOnAfterStep():
+                self.steps.go_on(command)
             case m.ReadItems():
                 self._reading += 1
                 self._beside(self._read(command))
@@ -248,9 +251,9 @@ class Dispatcher:
             message = f"what it returned cannot be read: {describe(error)}"
             failure = Failure("not-json", message, ("not-json",), retryable=False, hint=_PLAIN_DATA)
             return m.AttemptRaised(command.task, command.attempt, self._clean(failure))
-        if len(output) > _MAX_OUTPUT:
+        if len(output) > MAX_BYTES:
             message = (
-                f"its result is {len(output) // 1_000_000} MB of JSON, and {_MAX_OUTPUT // 1_000_000} MB is the limit"
+                f"its result is {len(output) // 1_000_000} MB of JSON, and {MAX_BYTES // 1_000_000} MB is the limit"
             )
             hint = "write it to a file, and return the path"
             failure = Failure("output-too-large", message, ("output-too-large",), retryable=False, hint=hint)

@@ -102,6 +102,11 @@ class Park(Exception):
         self.memo = memo
 
 
+async def _unrecorded(key: str, work: Callable[[], Awaitable[Any]]) -> Any:
+    """Do a step of an attempt that belongs to no run."""
+    return await work()
+
+
 @dataclass(slots=True)
 class Attempt:
     """One attempt, as a task type sees it: rendered fields, the context, and the way to the executor."""
@@ -143,6 +148,17 @@ class Attempt:
     """Take note of a model call that has ended, for telemetry."""
     refuses_models: bool = False
     """No model may be asked: in a test, what a model answers is written down, or made up by the stand-in."""
+    step: Callable[[str, Callable[[], Awaitable[Any]]], Awaitable[Any]] = _unrecorded
+    """Do a part of the work at most once: ``answer = await attempt.step("ask", lambda: ask(prompt))``.
+
+    When the journal has a value for the key, that is returned and nothing is done. Else ``work()`` is awaited, and what
+    it gives (JSON data; secrets redacted) is recorded; the call returns after the commit, with what was recorded. What
+    ``work`` raises is raised and nothing is recorded. Steps belong to the task instance: after a crash, after parking
+    and in later attempts they are found again; put the attempt's number into the key when a retry must do it anew. They
+    are dropped when the task ends. Only a coroutine that runs inline can record steps.
+
+    Raises TaskError: ``not-json``, ``output-too-large``, ``wrong-executor``; and CancelledError when it was given up.
+    """
     memo: Any = None
     """What the attempt left for itself when it raised :class:`Park`; None when it has not."""
     usage: dict[str, Any] = field(default_factory=dict)
