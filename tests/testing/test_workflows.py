@@ -199,3 +199,39 @@ def test_wrong_mocks_are_refused(loop: Path) -> None:
         run_workflow(loop, mocks={"each.shop": 1})
     with pytest.raises(UsageError, match="only what does work"):
         run_workflow(loop, mocks={"each": 1})
+
+
+def test_tasks_of_called_files_are_mocked_and_told_by_the_way_to_them(house: House) -> None:
+    house.write("none.sh", "exit 3\n")
+    house.write(
+        "inner.yaml",
+        """
+        inputs: {n: {type: integer}}
+        tasks:
+          - {name: work, script: none.sh, with: {n: "{{ inputs.n }}"}}
+          - {name: odd, script: none.sh, depends_on: work, when: inputs.n % 2 == 1}
+          - {name: again, workflow: ./inner.yaml, depends_on: work, when: inputs.n > 2, with: {n: "{{ inputs.n - 1 }}"}}
+        outputs: {n: "{{ tasks.work.result }}"}
+        """,
+    )
+    flow = house.write(
+        "flow.yaml",
+        """
+        tasks:
+          - {name: one, workflow: inner.yaml, with: {n: 1}}
+          - {name: each, loop: [2, 3], workflow: inner.yaml, with: {n: "{{ item }}"}}
+        outputs: {one: "{{ tasks.one.result.n }}", each: "{{ tasks.each.result | map(attribute='n') | list }}"}
+        """,
+    )
+    mocks = {"one.work": 10, "one.odd": 0, "each.work": lambda n: n * 100, "each.odd": 0, "each.again.work": 5}
+    run = run_workflow(flow, mocks=mocks)
+    assert run.outputs == {"one": 10, "each": [200, 300]}
+    assert run.calls == {"one.work": 1, "one.odd": 1, "each.work": 2, "each.odd": 1, "each.again.work": 1}
+    assert run.status_of("each[0].again") == "skipped"
+    assert run.coverage.missing == []
+    assert {point.task for point in run.coverage.points} > {"one", "each", "inner.yaml:work"}
+    with pytest.raises(UsageError, match="a call of another workflow"):
+        run_workflow(flow, mocks={"one": 1})
+    with pytest.raises(UsageError) as caught:
+        run_workflow(flow, mocks={"one.wrok": 1})
+    assert caught.value.hint == "did you mean `one.work`?"

@@ -13,7 +13,7 @@ from autoglm.spec.expressions import ExpressionError
 from autoglm.spec.model import Path
 from autoglm.spec.values import one_of
 from autoglm.testing.cases import UNSAID, Case, Check, Expectation, TaskExpectation
-from autoglm.testing.fitting import static
+from autoglm.testing.naming import static
 from autoglm.testing.played import Played
 
 _MOST_LINES = 60
@@ -231,7 +231,7 @@ class _Tasks(Mapping[str, Any]):
     """``tasks`` as checks read it: by static path, or the id of an instance."""
 
     def __init__(self, played: Played) -> None:
-        self._names = dict.fromkeys((*(node.path for node in played.graph.nodes), *played.rows))
+        self._names = dict.fromkeys((*played.names, *played.rows))
         self._played = played
 
     def __iter__(self) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Which ways through a workflow its tests have gone.
 
 The *points*: each task runs; each ``when`` is true, and is false; each branch of a decision is chosen, and is not. A
-point counts once it was met in any item of any case.
+point counts once it was met in any item of any case. Those of a called file count once, whoever calls it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from autoglm.graph.model import Graph, Node, NodeKind
-from autoglm.testing.fitting import static
+from autoglm.testing.naming import static
 from autoglm.testing.played import Played
 
 RUNS, TRUE, FALSE = "runs", "`when` true", "`when` false"
@@ -18,7 +18,7 @@ RUNS, TRUE, FALSE = "runs", "`when` true", "`when` false"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One thing that can happen: to which task (its static path), and what."""
+    """One thing that can happen: to which task (its path in its own file, behind that of a called file), and what."""
 
     task: str
     what: str
@@ -61,16 +61,16 @@ def coverage_of(workflow: str, graph: Graph, runs: Iterable[Played]) -> Coverage
 
 def met(played: Played) -> set[Point]:
     """Return the points that one run met."""
-    ran = set(played.ran)
-    found = {Point(node, RUNS) for node in ran}
-    nodes = {node.path: node for node in played.graph.nodes}
-    found |= {Point(static(task), FALSE) for task in played.trace.untrue}
-    found |= {Point(path, TRUE) for path in ran if nodes[path].when is not None}
+    names = played.names
+    ran = [names[path] for path in played.ran]
+    found = {Point(node.path, RUNS) for node in ran}
+    found |= {Point(node.path, TRUE) for node in ran if node.when is not None}
+    found |= {Point(names[static(task)].path, FALSE) for task in played.trace.untrue}
     for task, row in played.rows.items():
-        node = nodes[row.node]
+        node = names[row.node]
         if node.kind is NodeKind.DECISION and row.status == "succeeded":
             chosen = played.branches(task)
-            found |= {Point(row.node, _branch(action, action in chosen)) for action in _actions(node)}
+            found |= {Point(node.path, _branch(action, action in chosen)) for action in _actions(node)}
     return found
 
 

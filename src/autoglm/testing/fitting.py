@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from autoglm.app.inputs import check_inputs
-from autoglm.base.diagnostics import Diagnostic, did_you_mean, sort_diagnostics
+from autoglm.base.diagnostics import Diagnostic, sort_diagnostics
 from autoglm.base.errors import UsageError
 from autoglm.graph.model import Graph, Node, NodeKind
 from autoglm.spec.document import Document
@@ -15,23 +15,20 @@ from autoglm.spec.faults import suggest
 from autoglm.spec.model import Path
 from autoglm.testing.cases import Case, CaseFile, Mock
 from autoglm.testing.expectations import CHECK_NAMES
+from autoglm.testing.naming import TaskNames, static, what_is
 
-_INDEX = re.compile(r"\[\d+\]")
 _QUOTED = re.compile(r"`([^`]+)`")
 
 
-def static(task: str) -> str:
-    """Return a task instance's static path: ``process[3].ship`` is of ``process.ship``."""
-    return _INDEX.sub("", task) if "[" in task else task
-
-
-def mock_names(graph: Graph, node: Node) -> frozenset[str]:
-    """Return what a mock's value may read."""
-    names = {"arguments", "inputs", "attempt"}
-    for each in _around(graph, node):
-        if each.loop is not None:
-            names |= {"item", "index", each.loop.item_name}
-    return frozenset(names)
+def mock_names(chain: Iterable[Node]) -> frozenset[str]:
+    """Return what the value of a mock may read, of the last of nodes that lie in one another."""
+    found: set[str] = set()
+    for node in chain:
+        if node.kind is NodeKind.CALL:
+            found.clear()  # what is called sees nothing of what is around it
+        elif node.loop is not None:
+            found |= {"item", "index", node.loop.item_name}
+    return frozenset({"arguments", "inputs", "attempt", *found})
 
 
 def unfitting(found: CaseFile, document: Document, graph: Graph) -> list[Diagnostic]:
@@ -39,17 +36,11 @@ def unfitting(found: CaseFile, document: Document, graph: Graph) -> list[Diagnos
     return sort_diagnostics(_Fitting(document, graph).of_file(found))
 
 
-def _around(graph: Graph, node: Node) -> Iterator[Node]:
-    by_path = {each.path: each for each in graph.nodes}
-    parts = node.path.split(".")
-    return (by_path[".".join(parts[:end])] for end in range(1, len(parts) + 1))
-
-
 class _Fitting:
     def __init__(self, document: Document, graph: Graph) -> None:
         self.document = document
         self.graph = graph
-        self.nodes = {node.path: node for node in graph.nodes}
+        self.nodes = TaskNames(graph)
 
     def of_file(self, found: CaseFile) -> Iterator[Diagnostic]:
         for case in found.cases:
@@ -85,13 +76,12 @@ class _Fitting:
             yield self._unknown(task, mock.path, key=True)
             return
         if node.kind is not NodeKind.WORK:
-            what = "a decision" if node.kind is NodeKind.DECISION else "a group"
             hint = (
                 "let its rules decide: give the inputs and results that they read"
                 if node.kind is NodeKind.DECISION
                 else f"mock the tasks in it: {', '.join(f'`{path}`' for path in self._inside(task))}"
             )
-            message = f"`{task}` is {what}, and only what does work can be mocked"
+            message = f"`{task}` is {what_is(node)}, and only what does work can be mocked"
             yield self.document.diagnostic("mock-not-work", message, mock.path, key=True, hint=hint)
             return
         outcomes = [(each, (*mock.path, "sequence", index)) for index, each in enumerate(mock.sequence)]
@@ -99,7 +89,7 @@ class _Fitting:
             outcomes.append((mock.always, mock.path))
         for outcome, path in outcomes:
             if outcome.value is not None:
-                yield from self._names(outcome.value, mock_names(self.graph, node), (*path, "value"))
+                yield from self._names(outcome.value, mock_names(self.nodes.chain(task)), (*path, "value"))
 
     def _inside(self, task: str) -> list[str]:
         return [path for path in self.nodes if path.startswith(f"{task}.")][:5]
@@ -132,7 +122,5 @@ class _Fitting:
             yield self.document.diagnostic("unknown-name", f"`{name}` is not known here", path, hint=hint)
 
     def _unknown(self, task: str, path: Path, *, key: bool = False) -> Diagnostic:
-        close = did_you_mean(static(task), self.nodes)
-        hint = f"did you mean `{close}`?" if close else f"it has {', '.join(list(self.nodes)[:12])}"
         message = f"the workflow has no task `{task}`"
-        return self.document.diagnostic("unknown-task", message, path, key=key, hint=hint)
+        return self.document.diagnostic("unknown-task", message, path, key=key, hint=self.nodes.hint(static(task)))

@@ -14,7 +14,7 @@ from autoglm.engine.codec import decode_record
 from autoglm.engine.machine import Run
 from autoglm.graph.model import Graph
 from autoglm.stores.protocol import LogLine, TaskRow
-from autoglm.testing.fitting import static
+from autoglm.testing.naming import TaskNames, static
 
 _PAGE = 10_000
 _UNTOUCHED = ("pending", "skipped")
@@ -52,6 +52,7 @@ class Played:
         self, graph: Graph, run: Run, report: RunReport, session: Session, trace: Trace, calls: Counter[str]
     ) -> None:
         self.graph = graph
+        self.names = TaskNames(graph)
         self.run = run
         self.report = report
         self.session = session

@@ -7,6 +7,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from autoglm.base.diagnostics import Diagnostic
@@ -19,34 +20,31 @@ from autoglm.spec.model import Task
 from autoglm.tasks.protocol import Attempt, TaskType
 from autoglm.testing.cases import Mock, Outcome, Per
 from autoglm.testing.clock import VirtualClock
+from autoglm.testing.naming import static
 
 
 class StandIns:
     """Casts the nodes of one run. ``clock`` is None where real time passes."""
 
     def __init__(self, mocks: Mapping[str, Mock], clock: VirtualClock | None) -> None:
+        self.mocks = mocks
+        self.clock = clock
         self.calls: Counter[str] = Counter()
-        """How often each node's work was begun, by its static path."""
-        self._mocks = mocks
-        self._clock = clock
+        """How often each task's work was begun, by its static path."""
 
     def cast(self, node: Node, real: Callable[[str], TaskType]) -> TaskType:
-        """Return who does the work of ``node``."""
-        mock = self._mocks.get(node.path)
-        if mock is not None:
-            return _Mocked(node.path, mock, self.calls, self._clock)
-        return _Watched(node.path, real(node.task.type), self.calls, self._clock)
+        """Return who does the work of ``node``: each time its mock, or the real thing."""
+        return _Cast(self, partial(real, node.task.type))
 
 
 class _Cast:
-    """A task type that only runs: checks were made before."""
+    """A task type that only runs: checks were made before. A node of a called file serves every call of it."""
 
     info = TaskTypeInfo("stand-in")
 
-    def __init__(self, path: str, calls: Counter[str], clock: VirtualClock | None) -> None:
-        self.path = path
-        self.calls = calls
-        self.clock = clock
+    def __init__(self, stand_ins: StandIns, real: Callable[[], TaskType]) -> None:
+        self._stand_ins = stand_ins
+        self._real = real
 
     def check(self, task: Task, catalog: Catalog) -> Iterable[Diagnostic | tuple[tuple[str | int, ...], Diagnostic]]:
         return ()
@@ -54,40 +52,34 @@ class _Cast:
     async def close(self) -> None:
         """There is nothing to give back."""
 
-    async def _sleep(self, seconds: float) -> None:
-        await (asyncio.sleep(seconds) if self.clock is None else self.clock.sleep(seconds))
-
-
-class _Watched(_Cast):
-    """The real thing; while it works, the clock is not moved on."""
-
-    def __init__(self, path: str, real: TaskType, calls: Counter[str], clock: VirtualClock | None) -> None:
-        super().__init__(path, calls, clock)
-        self._real = real
-
     async def run(self, attempt: Attempt) -> Any:
-        self.calls[self.path] += 1
-        with nullcontext() if self.clock is None else self.clock.working(real=True):
-            return await self._real.run(attempt)
+        """Do what the mock says; without one, the work, while which the clock is not moved on."""
+        clock, path = self._stand_ins.clock, static(attempt.context.task_id)
+        self._stand_ins.calls[path] += 1
+        mock = self._stand_ins.mocks.get(path)
+        with nullcontext() if clock is None else clock.working(real=mock is None):
+            if mock is None:
+                return await self._real().run(attempt)
+            return await _Mocked(path, mock, clock).run(attempt, self._stand_ins.calls[path])
 
 
-class _Mocked(_Cast):
-    def __init__(self, path: str, mock: Mock, calls: Counter[str], clock: VirtualClock | None) -> None:
-        super().__init__(path, calls, clock)
+class _Mocked:
+    """One call of a mocked task."""
+
+    def __init__(self, path: str, mock: Mock, clock: VirtualClock | None) -> None:
+        self.path = path
         self._mock = mock
+        self._clock = clock
 
-    async def run(self, attempt: Attempt) -> Any:
-        self.calls[self.path] += 1
-        call = self.calls[self.path]
-        with nullcontext() if self.clock is None else self.clock.working(real=False):
-            outcome = self._outcome(attempt, call)
-            if outcome.delay:
-                await self._sleep(outcome.delay)
-            if outcome.error is not None:
-                raise _again(outcome.error)
-            if outcome.function is not None:
-                return await _called(outcome.function, attempt)
-            return None if outcome.value is None else _evaluated(outcome.value, attempt)
+    async def run(self, attempt: Attempt, call: int) -> Any:
+        outcome = self._outcome(attempt, call)
+        if outcome.delay:
+            await (asyncio.sleep(outcome.delay) if self._clock is None else self._clock.sleep(outcome.delay))
+        if outcome.error is not None:
+            raise _again(outcome.error)
+        if outcome.function is not None:
+            return await _called(outcome.function, attempt)
+        return None if outcome.value is None else _evaluated(outcome.value, attempt)
 
     def _outcome(self, attempt: Attempt, call: int) -> Outcome:
         mock = self._mock

@@ -20,7 +20,6 @@ from typing import Any
 
 from autoglm.app.api import Run, Workflow, run_sync
 from autoglm.app.session import Session
-from autoglm.base.diagnostics import did_you_mean
 from autoglm.base.durations import parse_duration
 from autoglm.base.errors import TaskError, UsageError
 from autoglm.config.project import Project
@@ -28,6 +27,7 @@ from autoglm.executors.failures import as_task_error
 from autoglm.graph.model import Graph, NodeKind
 from autoglm.testing.cases import Case, Clock, Mock, Outcome, Per
 from autoglm.testing.coverage import Coverage, coverage_of
+from autoglm.testing.naming import TaskNames, what_is
 from autoglm.testing.played import Played
 from autoglm.testing.playing import perform
 
@@ -158,13 +158,11 @@ def run_workflow(
 
 
 def _mock(task: str, given: Any, graph: Graph) -> Mock:
-    nodes = {node.path: node for node in graph.nodes}
+    nodes = TaskNames(graph)
     if task not in nodes:
-        close = did_you_mean(task, nodes)
-        hint = f"did you mean `{close}`?" if close else f"it has {', '.join(nodes)}"
-        raise UsageError(f"the workflow has no task `{task}`", code="unknown-task", hint=hint)
+        raise UsageError(f"the workflow has no task `{task}`", code="unknown-task", hint=nodes.hint(task))
     if nodes[task].kind is not NodeKind.WORK:
-        message = f"`{task}` is a {nodes[task].kind}, and only what does work can be mocked"
+        message = f"`{task}` is {what_is(nodes[task])}, and only what does work can be mocked"
         raise UsageError(message, code="mock-not-work", hint="mock the tasks in it, or what they read")
     return given if isinstance(given, Mock) else Mock(always=_outcome(given, 0.0))
 

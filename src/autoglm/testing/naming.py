@@ -1,0 +1,72 @@
+"""What tests call tasks: the static path, ``process.ship``, through groups, loops and called files alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from autoglm.base.diagnostics import did_you_mean
+from autoglm.graph.model import Graph, Node, NodeKind, ScopePlan
+
+_INDEX = re.compile(r"\[\d+\]")
+_SHOWN = 12
+
+
+def static(task: str) -> str:
+    """Return a task instance's static path: ``process[3].ship`` is of ``process.ship``."""
+    return _INDEX.sub("", task) if "[" in task else task
+
+
+class TaskNames(Mapping[str, Node]):
+    """The nodes of a graph by static path. Going over it follows calls once; looking up, as deep as is asked."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._chains: dict[str, tuple[Node, ...]] = {}
+
+    def __getitem__(self, path: str) -> Node:
+        return self.chain(path)[-1]
+
+    def __iter__(self) -> Iterator[str]:
+        return self._walk(self._graph.root, "", frozenset())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def chain(self, path: str) -> tuple[Node, ...]:
+        """Return the nodes from the root to the one at ``path``. Raises KeyError."""
+        found = self._chains.get(path)
+        if found is None:
+            found = self._chains[path] = tuple(self._chain(path))
+        return found
+
+    def hint(self, path: str) -> str:
+        """Return what to say to somebody who named a task that is not there."""
+        close = did_you_mean(path, self)
+        return f"did you mean `{close}`?" if close else f"it has {', '.join(list(self)[:_SHOWN])}"
+
+    def _chain(self, path: str) -> Iterator[Node]:
+        plan: ScopePlan | None = self._graph.root
+        for name in path.split("."):
+            local = None if plan is None else plan.names.get(name)
+            if plan is None or local is None or plan.nodes[local].name != name:
+                raise KeyError(path)
+            yield plan.nodes[local]
+            plan = self._inside(plan.nodes[local])
+
+    def _inside(self, node: Node) -> ScopePlan | None:
+        callee = self._graph.callees.get(node.callee or "")
+        return callee.plan if callee is not None else node.body
+
+    def _walk(self, plan: ScopePlan, prefix: str, called: frozenset[str]) -> Iterator[str]:
+        for node in plan.nodes:
+            path = f"{prefix}{node.name}"
+            yield path
+            inside = self._inside(node)
+            if inside is not None and (node.callee is None or node.callee not in called):
+                yield from self._walk(inside, f"{path}.", called | ({node.callee} if node.callee else set()))
+
+
+def what_is(node: Node) -> str:
+    """Return what a node is that does no work itself."""
+    return {NodeKind.DECISION: "a decision", NodeKind.CALL: "a call of another workflow"}.get(node.kind, "a group")
