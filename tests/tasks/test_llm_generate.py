@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from autoglm.base.errors import TaskError
 from autoglm.base.redaction import Secret
@@ -154,7 +156,7 @@ class TestSchemas:
 
     def test_an_answer_that_ignores_it_fails_with_what_it_cost(self):
         with pytest.raises(TaskError) as caught:
-            ask({"prompt": "hi"}, lambda _: completion('{"n": "four"}'), output_schema=SCHEMA)
+            ask({"prompt": "hi", "corrections": 0}, lambda _: completion('{"n": "four"}'), output_schema=SCHEMA)
         error = caught.value
         assert (error.code, error.retryable) == ("schema-mismatch", True)
         assert "`$.n`" in error.message
@@ -270,3 +272,138 @@ class TestCheck:
     )
     def test_what_is_wrong(self, options, found):
         assert problems(options) == found
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 16
+
+
+class TestSeveral:
+    def test_one_call_where_the_server_gives_several(self):
+        choices = [{"message": {"content": text}, "finish_reason": "stop"} for text in "abc"]
+        result, work, peer = ask({"prompt": "hi", "n": 3}, lambda _: completion(choices=choices))
+        assert (result, work.usage["calls"]) == (["a", "b", "c"], 1)
+        assert peer.requests[0]["n"] == 3
+
+    def test_several_calls_where_it_gives_one(self):
+        result, work, peer = ask({"prompt": "hi", "n": 3, "seed": 5}, None, {"provider": "ollama"})
+        assert (result, work.usage["calls"]) == (["hello"] * 3, 3)
+        assert sorted(each["seed"] for each in peer.requests) == [5, 6, 7]
+        assert all("n" not in each for each in peer.requests)
+
+    def test_values(self):
+        result, work, _ = ask({"prompt": "hi", "n": 2}, lambda _: completion('{"n": 4}'), output_schema=SCHEMA)
+        assert (result, work.usage["calls"]) == ([{"n": 4}, {"n": 4}], 2)
+
+    def test_one_is_a_list_of_one(self):
+        assert ask({"prompt": "hi", "n": 1})[0] == ["hello"]
+
+
+class TestStreams:
+    def test_the_answer_is_logged_line_by_line(self):
+        lines: list[str] = []
+        result = ask({"prompt": "hi", "stream": True}, lambda _: completion("one\ntwo"), lines=lines)[0]
+        assert result == "one\ntwo"
+        assert [line for line in lines if line.startswith("answer")] == ["answer: one", "answer: two"]
+
+    def test_a_rehearsal_streams_too(self):
+        lines: list[str] = []
+        work = attempt({"prompt": "about kites", "stream": True}, lines, offline=True)
+        text = asyncio.run(run(work))
+        assert [line.removeprefix("answer: ") for line in lines if line.startswith("answer")] == text.split("\n")
+
+
+class TestImages:
+    def test_a_file_travels_with_the_prompt(self, tmp_path):
+        (tmp_path / "cat.png").write_bytes(PNG)
+        sent = ask({"prompt": "what is this?", "images": "cat.png"}, root=tmp_path)[2].requests[0]["messages"][0]
+        assert sent["content"][0] == {"type": "text", "text": "what is this?"}
+        assert sent["content"][1]["image_url"]["url"].startswith("data:image/png;base64,iVBORw0KGgo")
+
+    @pytest.mark.parametrize(
+        ("name", "content", "what"),
+        [
+            ("x.png", b"not an image", "no PNG"),
+            ("x.png", b"", "empty"),
+            ("x.png", PNG + b"0" * 20_000_000, "more than"),
+            ("x.png", None, "No such file"),
+        ],
+    )
+    def test_what_is_no_image_is_found_before_anybody_is_asked(self, tmp_path, name, content, what):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        error = fails({"prompt": "x", "images": [name], "model": "mine"}, root=tmp_path, models=NOBODY)
+        assert (error.code, error.retryable) == ("image-invalid", False)
+        assert what in error.message
+        assert "usage" not in (error.details or {})
+
+    def test_a_data_address(self):
+        assert fails({"prompt": "x", "images": "data:image/png;base64,AAAA"}, models=NOBODY).code == "image-invalid"
+        good = "data:image/gif;base64,R0lGODlhAAAA"
+        assert (
+            ask({"prompt": "x", "images": good})[2].requests[0]["messages"][0]["content"][1]["image_url"]["url"] == good
+        )
+
+    @pytest.mark.parametrize("provider", ["vllm", "ollama"])
+    def test_web_addresses(self, provider):
+        async def main():
+            async with site() as url, serve() as peer:
+                models = {"mine": ModelSpec(base_url=peer.url, provider=provider)}
+                await run(attempt({"prompt": "x", "images": [f"{url}/cat.png"]}, models=models))
+                errors = []
+                for path in ("page", "nothing"):
+                    with pytest.raises(TaskError) as caught:
+                        await run(attempt({"prompt": "x", "images": f"{url}/{path}"}, models=models))
+                    errors.append(caught.value.code)
+                (sent,) = peer.requests
+                return url, sent["messages"][0]["content"][1]["image_url"]["url"], errors
+
+        url, sent, errors = asyncio.run(main())
+        assert errors == ["image-invalid", "image-invalid"]
+        assert sent == f"{url}/cat.png" if provider == "vllm" else sent.startswith("data:image/png")
+
+    def test_a_missing_file_is_found_by_the_check(self):
+        catalog = Catalog(files=frozenset({"there.png"}))
+        options = {"prompt": "x", "images": ["there.png", "gone.png", "{{ item }}", "https://x/y.png"]}
+        found = list(LlmGenerateTask().check(Task(name="ask", type="llm_generate", options=options), catalog))
+        assert [(path, each.code) for path, each in found] == [(("images", 1), "missing-file")]
+
+
+class TestRecords:
+    def test_the_prompt_as_written_is_named_in_what_was_used(self):
+        written = {"prompt_template": "about {{ x }}", "model": "mine"}
+        names = [
+            ask({"prompt_template": f"about {x}"}, written={**written, **more})[1].usage["prompt"]
+            for x, more in (
+                ("a", {}),
+                ("b", {"model": "other"}),
+                ("c", {"system": "s"}),
+                ("d", {"prompt_file": "p.md"}),
+            )
+        ]
+        assert names[0] == names[1] != names[2]
+        assert names[3] == f"p.md@{names[0]}"
+
+
+NOBODY = {"mine": ModelSpec(base_url="http://127.0.0.1:9")}
+
+
+@asynccontextmanager
+async def site():
+    """Run a web site with a picture and a page."""
+
+    async def cat(_request):
+        return web.Response(body=PNG, content_type="image/png")
+
+    async def page(_request):
+        return web.Response(text="<p>", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/cat.png", cat)
+    app.router.add_get("/page", page)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

@@ -84,6 +84,10 @@ class Completion:
     id: str | None = None
     raw: bytes = b""
 
+    def body(self) -> bytes:
+        """Return the answer as a body that :func:`read_completion` reads: ``raw``, or made from the fields."""
+        return self.raw or _written(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -286,6 +290,39 @@ def _choice(endpoint: Endpoint, choice: _Choice) -> Choice:
         tuple(_tool_call(call, at) for at, call in enumerate(message.tool_calls or ())),
         read_logprobs(choice.logprobs),
     )
+
+
+def _written(completion: Completion) -> bytes:
+    first = Choice(
+        completion.text, completion.reasoning, completion.finish_reason, completion.tool_calls, completion.logprobs
+    )
+    used = completion.usage
+    usage = {
+        "prompt_tokens": used.input_tokens,
+        "completion_tokens": used.output_tokens,
+        "completion_tokens_details": {"reasoning_tokens": used.reasoning_tokens},
+        "prompt_tokens_details": {"cached_tokens": used.cached_tokens},
+    }
+    body = {
+        "id": completion.id,
+        "model": completion.model,
+        "choices": [_written_choice(each) for each in (first, *completion.more)],
+        "usage": usage if used.reported else None,
+    }
+    return msgspec.json.encode(body)
+
+
+def _written_choice(choice: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text}
+    if choice.reasoning:
+        message["reasoning_content"] = choice.reasoning
+    if choice.tool_calls:
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in choice.tool_calls
+        ]
+    written: dict[str, Any] = {"message": message, "finish_reason": choice.finish_reason}
+    return {**written, "logprobs": {"content": choice.logprobs}} if choice.logprobs else written
 
 
 def _tool_call(call: WireToolCall, at: int) -> ToolCall:

@@ -97,6 +97,8 @@ class Profile:
     cached_tokens_at: tuple[str, ...] = ("prompt_tokens_details/cached_tokens",)
     """Where in ``usage`` the tokens are counted that came out of the provider's own cache."""
     schema_rules: SchemaRules = SchemaRules()
+    image_addresses: bool = True
+    """False where images must be sent themselves, because it fetches none."""
     batching: Batching | None = None
     max_parallel: int | None = None
     """Calls under way to begin with, where more at once are known to be refused; None for any number."""
@@ -159,7 +161,12 @@ ZHIPU = Profile(
     "zhipu",
     forms=(Form.JSON_OBJECT, Form.PROMPT),
     renames={"max_completion_tokens": "max_tokens"},
-    drops=frozenset({"name", "frequency_penalty", "presence_penalty", "stream_options", "logit_bias", "n"}),
+    drops=frozenset(
+        {
+            *("name", "frequency_penalty", "presence_penalty", "stream_options", "logit_bias", "n"),
+            *("logprobs", "top_logprobs"),
+        }
+    ),
     ranges={"temperature": (0.0, 1.0), "top_p": (0.0, 1.0)},
     max_stop=1,
     error_codes={
@@ -187,6 +194,7 @@ OLLAMA = Profile(
     "ollama",
     renames={"max_completion_tokens": "max_tokens"},
     drops=frozenset({"tool_choice", "logit_bias", "n", "logprobs", "top_logprobs"}),
+    image_addresses=False,
     schema_rules=SchemaRules(ignores=_GRAMMAR_IGNORES, anchored_patterns=True),
 )
 

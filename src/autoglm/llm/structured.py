@@ -1,7 +1,8 @@
 """Answers that must fit a schema: how they are asked for, and how they are read.
 
-The result is always validated here, whatever the server promised. :func:`plan` chooses one :class:`Form` of asking; a
-caller that wants to try others in turn makes one plan a form.
+The result is always validated here, whatever the server promised. :func:`forms_for` lints a schema for a kind of server
+and says which forms of asking are worth trying, :func:`plan` makes one of them, and its answer is read strictly by
+:meth:`Plan.read`, and where that fails, mended without another call by :meth:`Plan.mend`.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from autoglm.base import jsonvalue
 from autoglm.base.errors import TaskError
 from autoglm.base.schemas import Schema, problems, validator_for
 from autoglm.llm.errors import clipped
+from autoglm.llm.lint import keywords_of
 from autoglm.llm.profiles import Form, Profile
+from autoglm.llm.repair import NotReadable, Reading, fitted, read_loosely
 
 if TYPE_CHECKING:
     from autoglm.llm.chat import Message
 
 _WRAP = "value"
 """Native forms give objects only: an answer of another type travels in an object under this key."""
+_NATIVE = (Form.JSON_SCHEMA, Form.OBJECT_SCHEMA)
 _MOST_CANDIDATES = 64
 """How many places of a text are tried as the start of a JSON value."""
 
@@ -39,7 +43,7 @@ class Plan:
 
     def messages(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Return the messages with the schema said in words, where the form needs it."""
-        if self.form in (Form.JSON_SCHEMA, Form.OBJECT_SCHEMA):
+        if self.form in _NATIVE:
             return messages
         text = json.dumps(self.asked, ensure_ascii=False)
         demand = (
@@ -53,21 +57,54 @@ class Plan:
 
     def read(self, text: str, finish_reason: str | None = None) -> Any:
         """Return the value in a model's answer, validated. Raises TaskError ``schema-mismatch``."""
-        return read_answer(text, self.schema, finish_reason=finish_reason, wrapped=self.asked is not self.schema)
+        return read_answer(text, self.schema, finish_reason=finish_reason, wrapped=self._is_wrapped)
+
+    def mend(self, text: str, finish_reason: str | None = None) -> tuple[Any, list[str]] | None:
+        """Return the value in an answer that :meth:`read` refuses, and what had to be overlooked; None where none fits.
+
+        An answer that was cut off at ``max_tokens`` is not closed by us: what is missing from it would be lost unsaid.
+        """
+        return mend_answer(text, self.schema, finish_reason=finish_reason, wrapped=self._is_wrapped)
+
+    @property
+    def _is_wrapped(self) -> bool:
+        return self.asked is not self.schema
+
+
+def forms_for(schema: Schema, profile: Profile) -> tuple[tuple[Form, ...], list[str]]:
+    """Return the forms in which a kind of server can be asked for ``schema``, best first, and what there is to say.
+
+    The last one always works. Raises TaskError ``output-schema-invalid``.
+    """
+    validator_for(schema)
+    rules = profile.schema_rules
+    used = keywords_of(schema)
+    notes: list[str] = []
+    reasons = [f"`{name}`" for name in sorted(used & rules.refuses)]
+    if rules.anchored_patterns and not _patterns_are_anchored(schema):
+        reasons.append("a `pattern` that does not begin with `^` and end with `$`")
+    forms = profile.forms
+    native = [form for form in forms if form in _NATIVE]
+    if native and reasons:
+        notes.append(f"{profile.name} does not take {', '.join(reasons)} in a schema: it is said in the prompt instead")
+        forms = tuple(form for form in forms if form not in _NATIVE)
+    elif native and (unenforced := used & rules.ignores):
+        names = ", ".join(f"`{name}`" for name in sorted(unenforced))
+        notes.append(f"{profile.name} does not enforce {names} of the schema: that is checked here only")
+    return forms, notes
 
 
 def plan(schema: Schema, profile: Profile, form: Form | None = None) -> Plan:
-    """Plan how to ask ``profile``'s kind of server; without ``form``, the best one it has.
+    """Plan how to ask ``profile``'s kind of server; without ``form``, the best one for this schema.
 
     Raises TaskError ``output-schema-invalid``.
     """
-    validator_for(schema)
-    form = form or profile.forms[0]
+    form = form or forms_for(schema, profile)[0][0]
     asked = schema if form is Form.PROMPT or _is_object(schema) else _wrapped(schema)
     response_format: Mapping[str, Any] | None = None
     if form is Form.JSON_SCHEMA:
         wish: dict[str, Any] = {"name": "answer", "schema": asked}
-        if _is_closed(asked):
+        if _is_closed(asked) and not keywords_of(asked) & profile.schema_rules.strict_refuses:
             wish["strict"] = True
         response_format = {"type": "json_schema", "json_schema": wish}
     elif form is Form.OBJECT_SCHEMA:
@@ -92,6 +129,15 @@ def _wrapped(schema: Schema) -> Schema:
         "required": [_WRAP],
         "additionalProperties": False,
     }
+
+
+def _patterns_are_anchored(schema: Any) -> bool:
+    if isinstance(schema, Mapping):
+        pattern = schema.get("pattern")
+        if isinstance(pattern, str) and not (pattern.startswith("^") and pattern.endswith("$")):
+            return False
+        return all(_patterns_are_anchored(each) for key, each in schema.items() if key not in ("enum", "const"))
+    return not isinstance(schema, list) or all(map(_patterns_are_anchored, schema))
 
 
 def _is_closed(schema: Any) -> bool:
@@ -133,6 +179,35 @@ def read_answer(text: str, schema: Schema, *, finish_reason: str | None = None, 
         raise _mismatch("holds no JSON", text, finish_reason, [])
     path, sentence = first[1][0]
     raise _mismatch(f"does not fit the output schema at `{path}`: {sentence}", text, finish_reason, first[1])
+
+
+def mend_answer(
+    text: str, schema: Schema, *, finish_reason: str | None = None, wrapped: bool = False
+) -> tuple[Any, list[str]] | None:
+    """Return the first value in ``text`` that fits ``schema`` once it is mended, and what was mended; else None."""
+    for reading in _loose_readings(text, schema):
+        if reading.is_cut and finish_reason == "length":
+            continue
+        for value in _readings(reading.value, wrapped):
+            mended, changes = fitted(value, schema)
+            if not problems(mended, schema):
+                return mended, [*reading.slips, *changes]
+    return None
+
+
+def _loose_readings(text: str, schema: Schema) -> Iterator[Reading]:
+    """Yield what may be the answer: values that are JSON, then what is nearly JSON."""
+    for value in _candidates(text, schema):
+        yield Reading(value)
+    body = _without_thoughts(text).strip().lstrip("\ufeff")
+    fenced = re.findall(r"```[\w-]*[ \t]*\n?(.*?)(?:```|$)", body, re.DOTALL)
+    for piece in (*fenced, body):
+        try:
+            reading = read_loosely(piece)
+            jsonvalue.encode(reading.value)
+        except (NotReadable, jsonvalue.NotJson, RecursionError):
+            continue
+        yield reading
 
 
 def _readings(value: Any, wrapped: bool) -> Iterator[Any]:

@@ -11,13 +11,13 @@ import ipaddress
 import os
 import time
 import weakref
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from autoglm.base.errors import TaskError
-from autoglm.llm.chat import Answer
+from autoglm.llm.chat import Answer, media_type
 from autoglm.llm.errors import Limit, bad_response, redirected, timed_out, unreachable
 from autoglm.llm.models import Endpoint
 
@@ -33,6 +33,10 @@ _KEPT_ALIVE = 4.0
 """Seconds an idle connection is kept: less than the five that uvicorn, the server of vLLM and many others, keeps it. A
 call written into a connection that the server is just closing is lost, and it is not ours to repeat."""
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
+
+
+Failed = Callable[[str, str], TaskError]
+"""Makes the failure for an address and a reason."""
 
 
 @dataclass(slots=True)
@@ -115,6 +119,36 @@ class Transport:
             raise timed_out(endpoint, total, Limit.TOTAL) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _broken(endpoint, error) from None
+
+    async def look(self, url: str, failed: Failed) -> tuple[int, str, int | None]:
+        """Ask what stands at a web address: the status, the media type, and the size where it is told.
+
+        Raises what ``failed`` makes of the address and a reason.
+        """
+        async with self._visit("HEAD", url, failed) as response:
+            return response.status, media_type(response.headers), response.content_length
+
+    async def fetch(self, url: str, limit: int, failed: Failed) -> bytes:
+        """Return what stands at a web address: at most one byte more than ``limit``. Raises what ``failed`` makes."""
+        async with self._visit("GET", url, failed) as response:
+            if response.status != 200:
+                raise failed(url, f"the server says HTTP {response.status}")
+            content = bytearray()
+            while len(content) <= limit and (piece := await response.content.readany()):
+                content += piece
+            return bytes(content[: limit + 1])
+
+    @contextlib.asynccontextmanager
+    async def _visit(self, method: str, url: str, failed: Failed) -> AsyncIterator[aiohttp.ClientResponse]:
+        import aiohttp
+
+        session = self._session()
+        timeout = aiohttp.ClientTimeout(total=60, connect=self._connect_timeout)
+        try:
+            async with session.http.request(method, url, timeout=timeout, proxy=_proxy(session, url)) as response:
+                yield response
+        except (aiohttp.ClientError, OSError, ValueError):
+            raise failed(url, "the address cannot be fetched") from None
 
     async def close(self) -> None:
         """Close the connections of every loop. Idempotent."""

@@ -38,6 +38,7 @@ class LiveAttempt(Attempt):
         self._context: TaskContext | None = None
         self.name = node.name
         self.options = command.options
+        self.written = node.task.options
         self.arguments = fresh(command.arguments) if command.arguments else command.arguments
         self.env = {name: to_text(value) for name, value in command.env.items()} if command.env else command.env
         self.output_schema = node.task.output_schema

@@ -40,7 +40,7 @@ def check_unused_inputs(workflow: Workflow, scopes: Iterable[ScopeInfo], catalog
             return
         unused.pop(chain[1] if chain[0] == "inputs" else chain[0], None)
     for info in infos:
-        if info.task.type in ("group", "decision", "script", "llm_generate"):
+        if info.task.type in ("group", "decision", "script") or info.task.type.startswith("llm_"):
             continue
         function = catalog.functions.get(str(info.task.options.get("handler", info.task.name)))
         if info.task.type != "function" or function is None or function.accepts_any:

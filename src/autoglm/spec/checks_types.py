@@ -139,13 +139,18 @@ class _Checker:
             self._say(task, path, "literal-secret", message, hint)
 
     def _model(self, task: Task) -> None:
-        name = task.options.get("model")
-        if not isinstance(name, str) or "/" in name or _holds_template(name) or "base_url" in task.options:
+        written = task.options.get("model")
+        if "base_url" in task.options:
             return
+        for at, name in enumerate(written if isinstance(written, list) else [written]):
+            if isinstance(name, str) and "/" not in name and not _holds_template(name):
+                self._model_name(task, name, ("options", "model", at) if written is not name else ("options", "model"))
+
+    def _model_name(self, task: Task, name: str, path: Path) -> None:
         known = {**self.catalog.models, **self.workflow.models}
         if name not in known:
             hint = suggest(name, known, what="the models are") or "declare it under `models`"
-            self._say(task, ("options", "model"), "unknown-model", f"there is no model `{name}`", hint, name)
+            self._say(task, path, "unknown-model", f"there is no model `{name}`", hint, name)
 
     # -------------------------------------------------------------------------------------------------- functions
 

@@ -32,15 +32,15 @@ def parse_workflow(
     """Return the workflow of a document and what is wrong with it, sorted by place.
 
     The workflow is there even when diagnostics hold errors, without what they name, so that further checks can run on
-    it; it is None only when the file holds no task. ``read_file`` gives the text of a ``vars`` file by its name in the
-    file; what it raises (OSError, ValueError, AutoglmError) becomes a diagnostic. ``defaults`` are the project's, below
-    the file's own.
+    it; it is None only when the file holds no task. ``read_file`` gives the text of a ``vars`` file or of a prompt's
+    file by its name; what it raises (OSError, ValueError, AutoglmError) becomes a diagnostic. ``defaults`` are the
+    project's, below the file's own.
     """
     values = Values(document)
     with gc_paused():
         outlined = outline(values)
         fields = read_header(values, outlined.header, read_file)
         merged = Defaults(values, outlined.header.get("defaults"), defaults)
-        fields["tasks"] = TaskReader(values, catalog, merged).read_all(outlined.entries)
+        fields["tasks"] = TaskReader(values, catalog, merged, read_file).read_all(outlined.entries)
     workflow = build(Workflow, fields) if fields["tasks"] else None
     return workflow, sort_diagnostics(values.diagnostics)

@@ -61,6 +61,9 @@ def _parameter_path(task: Task, rest: Path) -> Path:
             return (*task.source, key, *rest)
         if name == "handler" and key == task.options.get("handler"):
             return (*task.source, key)
+    for key in ("prompt_file", "prompt"):
+        if "prompt_file" in task.options and key in written:
+            return (*task.source, key)  # the prompt's own file says it
     return task.source if written else (*task.source, "with", *rest)
 
 

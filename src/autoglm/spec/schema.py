@@ -200,7 +200,9 @@ def _task(catalog: Catalog) -> Schema:
         for name, schemas in options.items()
     }
     properties.update(_decision_properties())
-    properties.update(_shared_fields(catalog))
+    for name, shared in _shared_fields(catalog).items():
+        # A type may have an option of a shared field's name, and then means that.
+        properties[name] = {"anyOf": [shared, *options[name]]} if name in options else shared
     properties["allow"] = _described(_tasks(), "The tasks that `choose` may name, each like any other.")
     properties["action"] = {
         "type": "string",

@@ -11,6 +11,7 @@ from autoglm.spec import choices, decisions, task_fields
 from autoglm.spec.catalog import Catalog, FunctionInfo
 from autoglm.spec.defaults import Defaults
 from autoglm.spec.model import Join, OnError, Path, Task
+from autoglm.spec.prompt_files import ReadFile, expand_prompt
 from autoglm.spec.spellings import Entry, read_task_field
 from autoglm.spec.tree import shorten
 from autoglm.spec.values import Values, build
@@ -27,11 +28,14 @@ _SIGNATURES = (
     ("script", "script"),
     ("prompt", "llm_generate"),
     ("prompt_template", "llm_generate"),
+    ("prompt_file", "llm_generate"),
     ("workflow", "workflow"),
     ("url", "http"),
     ("image", "container"),
 )
 _OWN_KEYS = ("name", "type", "depends_on", "needs", "with", "retry", "retries", "rollback", "decision_node")
+_OFTEN_OPTIONS = frozenset({"labels"})
+"""Shared fields that some types have an option of the same name for: then it is the option that is meant."""
 TASK_FIELDS = frozenset((*task_fields.READERS, *_OWN_KEYS))
 _FRAME: dict[str, Any] = {
     "description": None,
@@ -70,8 +74,9 @@ class _Draft:
 class TaskReader:
     """Reads tasks of one file."""
 
-    def __init__(self, values: Values, catalog: Catalog, defaults: Defaults) -> None:
+    def __init__(self, values: Values, catalog: Catalog, defaults: Defaults, read_file: ReadFile | None = None) -> None:
         self.values = values
+        self.read_file = read_file
         self.catalog = catalog
         self.defaults = defaults
         self._signatures = dict(_SIGNATURES)
@@ -91,13 +96,17 @@ class TaskReader:
         leftover: list[str] = []
         for key, value in body.items():
             reader = task_fields.READERS.get(key)
-            if reader is not None:
+            if key in _OFTEN_OPTIONS and key in (draft.known_options or ()):
+                leftover.append(key)
+            elif reader is not None:
                 read = reader(values, value, path, key)
                 if read is not None:
                     fields[key] = read
             elif key not in TASK_FIELDS:
                 leftover.append(key)
         self._sort_parameters(draft, leftover)
+        if draft.known_options is not None and "prompt_file" in draft.known_options:
+            expand_prompt(values, self.read_file, draft.options, draft.known_options, fields, path)
         fields.update(
             name=entry.name,
             type=kind,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from autoglm.base.errors import TaskError
 from autoglm.llm.models import DEFAULT_MODEL, Endpoint, known_model, resolve_model, stand_in, suggest_model
+from autoglm.llm.profiles import Form
 from autoglm.tasks.protocol import Attempt
 from autoglm.tasks.telling import Telling, telling
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from autoglm.llm.embeddings import EmbeddingRequest, Embeddings
     from autoglm.llm.wire import Wire
 
+_MOST_SAID = 10_000
+
 
 class Caller:
     """Asks models for attempts. One instance serves a whole process."""
@@ -31,6 +34,11 @@ class Caller:
     def __init__(self) -> None:
         self._wire: Wire | None = None
         self._users = 0
+        self.refused_forms: set[tuple[str, str, Form]] = set()
+        """(address, model, form): forms of structured output that a server refused, and is not asked for again."""
+        self.refused_parameters: set[tuple[str, str, str]] = set()
+        """(address, model, name): parameters a task could do without, and which a server refused."""
+        self._said: set[tuple[str, str]] = set()
 
     @property
     def wire(self) -> Wire:
@@ -70,6 +78,7 @@ class Caller:
 
         With ``on_text``, the answer is streamed, and told piece by piece as it comes. Raises TaskError.
         """
+        _check_length(endpoint, request)
         if attempt.offline:
             return _rehearse(attempt, endpoint, request, on_text)
         _count(attempt, "calls", 1)
@@ -78,7 +87,9 @@ class Caller:
         messages, parameters = request.messages, request.parameters
         with telling(attempt, endpoint, "chat", messages=messages, parameters=parameters, output_type=kind) as told:
             told_text = None if on_text is None else _first_noted(told, on_text)
-            completion = await self.wire.chat(endpoint, request, _noting(attempt), on_text=told_text)
+            completion = await self.wire.chat(
+                endpoint, request, lambda line: self.say_once(attempt, line), on_text=told_text
+            )
             told.answered(completion)
         _note_usage(attempt, completion.usage)
         return completion
@@ -93,10 +104,25 @@ class Caller:
         _count(attempt, "calls", 1)
         attempt.usage["model"] = endpoint.model
         with telling(attempt, endpoint, "embeddings", parameters=request.parameters) as told:
-            embeddings = await self.wire.embed(endpoint, request, _noting(attempt))
+            embeddings = await self.wire.embed(endpoint, request, lambda line: self.say_once(attempt, line))
             told.used(embeddings.usage)
         _note_usage(attempt, embeddings.usage)
         return embeddings
+
+    def count(self, attempt: Attempt, endpoint: Endpoint, used: Usage) -> None:
+        """Add what one call used to ``attempt.usage``, for an answer that came out of the journal."""
+        _count(attempt, "calls", 1)
+        attempt.usage["model"] = endpoint.model
+        _note_usage(attempt, used)
+
+    def say_once(self, attempt: Attempt, line: str) -> None:
+        """Log a line that would be the same for every call of a run, the first time only."""
+        key = (attempt.context.run_id, line)
+        if key not in self._said:
+            if len(self._said) > _MOST_SAID:
+                self._said.clear()
+            self._said.add(key)
+            attempt.log("log", f"info: {line}")
 
     async def close(self) -> None:
         """Give the caller back; the last one who does closes the connections of every loop."""
@@ -126,16 +152,29 @@ def _default_model(attempt: Attempt) -> str:
     return next(iter(attempt.models)) if len(attempt.models) == 1 else DEFAULT_MODEL
 
 
-def _noting(attempt: Attempt) -> Callable[[str], None]:
-    return lambda line: attempt.log("log", line)
-
-
 def _first_noted(told: Telling, on_text: Callable[[str], None]) -> Callable[[str], None]:
     def hear(text: str) -> None:
         told.first_chunk()
         on_text(text)
 
     return hear
+
+
+def _check_length(endpoint: Endpoint, request: ChatRequest) -> None:
+    """Refuse a prompt that certainly does not fit the model's declared context, before it is paid for."""
+    if endpoint.context_tokens is None:
+        return
+    from autoglm.llm.tokens import least_tokens
+
+    least = least_tokens(request.messages)
+    if least > endpoint.context_tokens:
+        raise TaskError(
+            f"the prompt has at least {least:,} tokens, and the context of the model {endpoint.name} holds "
+            f"{endpoint.context_tokens:,}",
+            code="prompt-too-long",
+            retryable=False,
+            hint="shorten or split it (llm_extract reads in pieces), or use a model with a longer context",
+        )
 
 
 def _rehearse(
@@ -155,7 +194,7 @@ def _note_rehearsal(attempt: Attempt, endpoint: Endpoint, what: str) -> None:
     from autoglm.llm.offline import MARK
 
     attempt.usage.update(offline=True, calls=0, model=endpoint.name)
-    attempt.log("log", f"{MARK} {endpoint.name} was not called; {what}")
+    attempt.log("log", f"info: {MARK} {endpoint.name} was not called; {what}")
 
 
 def _note_usage(attempt: Attempt, used: Usage) -> None:
@@ -166,7 +205,7 @@ def _note_usage(attempt: Attempt, used: Usage) -> None:
     if used.cached_tokens:
         _count(attempt, "cached_tokens", used.cached_tokens)
     if not used.reported:
-        attempt.log("log", "the server did not say how many tokens the call used")
+        attempt.log("log", "info: the server did not say how many tokens the call used")
 
 
 def _count(attempt: Attempt, name: str, amount: int) -> None:

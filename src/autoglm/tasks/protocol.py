@@ -126,6 +126,8 @@ class Attempt:
     log: Callable[[str, str], None]
     """Take (stream, line)."""
     executor: str
+    written: Mapping[str, Any] = field(default_factory=dict)
+    """The options as the file has them, with their templates."""
     upstream: Mapping[str, Any] = field(default_factory=dict)
     """Results of the direct upstreams by task name, for parameters filled by name."""
     inputs: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,289 @@
+"""Answers that must fit a schema, rung by rung; each rung is logged, and counted in what the attempt used.
+
+1. The schema is linted for the kind of server: what that cannot take natively is said in the prompt instead.
+2. It is asked for natively where that is possible. A server that refuses the form is asked in the next one.
+3. What comes back is journaled as it came, then read and validated here, whatever the server promised.
+4. What does not fit is mended without another call, where it says the same in other words.
+5. What still does not fit is sent back with what is wrong with it, ``corrections`` times.
+6. Then the next model is asked, if the task names more than one; it is, too, when a model cannot be called.
+
+An attempt that goes on after a crash, or comes after one that got its answer and was lost, finds the answer in the
+journal and pays for nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from autoglm.base import jsonvalue
+from autoglm.base.errors import TaskError
+from autoglm.base.schemas import Schema
+from autoglm.llm.models import Endpoint
+from autoglm.llm.profiles import Form
+from autoglm.tasks.caller import Caller
+from autoglm.tasks.protocol import Attempt
+
+if TYPE_CHECKING:
+    from autoglm.llm.chat import ChatRequest, Completion, Message
+    from autoglm.llm.structured import Plan
+
+T = TypeVar("T")
+
+CORRECTIONS: Final = 2
+"""How often an answer that does not fit is sent back, where the task does not say."""
+_FALLS: Final = frozenset(
+    {
+        *("model-rate-limited", "model-overloaded", "model-no-credit", "model-unauthorized", "model-not-found"),
+        *("model-request-rejected", "model-server-error", "model-timeout", "model-connection", "model-key-missing"),
+        *("model-parameter-invalid", "bad-response", "prompt-too-long", "answer-refused", "answer-empty"),
+        "schema-mismatch",
+    }
+)
+"""Failures after which another model may do better."""
+_SPARED: Final = ("logprobs",)
+"""Parameters that task types add on their own, and can do without."""
+_NATIVE: Final = (Form.JSON_SCHEMA, Form.OBJECT_SCHEMA)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked; a task that asks several things has one for each, with a ``name`` of its own."""
+
+    messages: Sequence[Message]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    schema: Schema | None = None
+    name: str = "answer"
+    corrections: int = CORRECTIONS
+    is_part: bool = False
+    """True when its answer is but a part of the task's work, and so must be journaled on its own."""
+    on_text: Callable[[str], None] | None = None
+
+
+class _NotRecorded(Exception):
+    """The journal holds no answer to a call that an earlier attempt may have made."""
+
+
+async def ask(caller: Caller, attempt: Attempt, models: Sequence[str | None], question: Question) -> Completion:
+    """Return the answer of the first of ``models`` that gives one. Raises the last one's TaskError.
+
+    It is journaled on its own only where the question ``is_part`` of more: else the task's result is its record.
+    """
+    return (await _climb(caller, attempt, models, question))[1]
+
+
+async def ask_for_value(
+    caller: Caller, attempt: Attempt, models: Sequence[str | None], question: Question
+) -> tuple[Any, Completion]:
+    """Return the value that fits the question's schema, and the answer that it was read from.
+
+    Raises TaskError ``schema-mismatch`` when no rung led to one, ``output-schema-invalid``, and what calls raise.
+    """
+    assert question.schema is not None
+    return await _climb(caller, attempt, models, question)
+
+
+async def _climb(
+    caller: Caller, attempt: Attempt, models: Sequence[str | None], question: Question
+) -> tuple[Any, Completion]:
+    if not attempt.offline and (question.is_part or question.schema is not None):
+        for number in range(1, attempt.context.attempt):
+            try:  # an earlier attempt may have got its answer, and failed all the same
+                return await _Climb(caller, attempt, question, number, replays=True).climb(models)
+            except (_NotRecorded, TaskError):
+                continue
+    return await _Climb(caller, attempt, question, attempt.context.attempt).climb(models)
+
+
+async def embed_part(
+    caller: Caller,
+    attempt: Attempt,
+    models: Sequence[str | None],
+    texts: Sequence[str],
+    parameters: Mapping[str, Any],
+    name: str,
+) -> list[list[float]]:
+    """Return the vectors of some texts, journaled on their own: what fails beside them does not cost them again."""
+    from autoglm.llm.embeddings import EmbeddingRequest
+
+    async def work() -> Any:
+        request = EmbeddingRequest(texts, parameters)
+        for at, model in enumerate(models):
+            try:
+                return (await caller.embed(attempt, caller.endpoint(attempt, model), request)).vectors
+            except TaskError as error:
+                if at + 1 == len(models) or error.code not in _FALLS:
+                    raise
+                _count(attempt, "fallbacks")
+                attempt.log("log", f"warning: {error.message}; falling back to the model {models[at + 1]}")
+        raise AssertionError("a task asks at least one model")
+
+    return await (work() if attempt.offline else attempt.step(f"vectors/{name}", work))  # type: ignore[no-any-return]
+
+
+async def together(works: Iterable[Coroutine[Any, Any, T]], most: int = 8) -> list[T]:
+    """Do all, ``most`` at once, and return what comes of them in order; after the first failure, none goes on."""
+    turns = asyncio.Semaphore(most)
+
+    async def in_turn(work: Coroutine[Any, Any, T]) -> T:
+        async with turns:
+            return await work
+
+    pending = list(works)
+    tasks = [asyncio.ensure_future(in_turn(work)) for work in pending]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for work in pending:
+            work.close()  # those whose turn never came
+
+
+class _Climb:
+    """One attempt's way up the ladder."""
+
+    def __init__(
+        self, caller: Caller, attempt: Attempt, question: Question, number: int, *, replays: bool = False
+    ) -> None:
+        self.caller = caller
+        self.attempt = attempt
+        self.question = question
+        self.key = f"{question.name}/{number}"
+        self.replays = replays
+
+    async def climb(self, models: Sequence[str | None]) -> tuple[Any, Completion]:
+        for at, name in enumerate(models):
+            try:
+                return await self._with_model(self.caller.endpoint(self.attempt, name))
+            except TaskError as error:
+                if at + 1 == len(models) or error.code not in _FALLS:
+                    raise
+                self._count("fallbacks")
+                self._say(f"{error.message}; falling back to the model {models[at + 1]}", "warning")
+        raise AssertionError("a task asks at least one model")
+
+    async def _with_model(self, endpoint: Endpoint) -> tuple[Any, Completion]:
+        from autoglm.llm.chat import ChatRequest
+        from autoglm.llm.structured import forms_for, plan
+
+        question, schema = self.question, self.question.schema
+        if schema is None:
+            request = ChatRequest(question.messages, question.parameters)
+            return None, await self._call(endpoint, request, endpoint.name)
+        forms, notes = forms_for(schema, endpoint.profile)
+        for note in notes:
+            self.caller.say_once(self.attempt, note)
+        refused = self.caller.refused_forms
+        for form in [each for each in forms if (endpoint.base_url, endpoint.model, each) not in refused]:
+            try:
+                return await self._with_plan(endpoint, plan(schema, endpoint.profile, form))
+            except TaskError as error:
+                if form is forms[-1] or not _is_about_form(error, form):
+                    raise
+                if error.code == "model-request-rejected":
+                    refused.add((endpoint.base_url, endpoint.model, form))
+                self._say(f"{endpoint.name} does not take the form {form.value}: asking in another ({error.message})")
+        raise AssertionError("the last form is never refused")
+
+    async def _with_plan(self, endpoint: Endpoint, plan: Plan) -> tuple[Any, Completion]:
+        from autoglm.llm.chat import ChatRequest
+
+        question = self.question
+        asked = plan.messages(question.messages)
+        request = ChatRequest(asked, question.parameters, plan.response_format, question.schema)
+        for turn in range(question.corrections + 1):
+            completion = await self._call(endpoint, request, f"{endpoint.name}/{plan.form.value}/{turn}")
+            try:
+                return plan.read(completion.text, completion.finish_reason), completion
+            except TaskError as mismatch:
+                mended = plan.mend(completion.text, completion.finish_reason)
+                if mended is not None:
+                    self._count("repairs")
+                    self._say(f"the answer was mended without another call: {'; '.join(mended[1])}")
+                    return mended[0], completion
+                if turn == question.corrections:
+                    raise
+                self._count("corrections")
+                used = completion.usage.input_tokens + completion.usage.output_tokens
+                self._say(
+                    f"the answer does not fit ({used} tokens), so it is sent back ({turn + 1} of "
+                    f"{question.corrections}): {mismatch.message}"
+                )
+                request = replace(request, messages=[*asked, *_correction(completion, mismatch)])
+        raise AssertionError("the last turn returns or raises")
+
+    async def _call(self, endpoint: Endpoint, request: ChatRequest, key: str) -> Completion:
+        """Make one call, or find in the journal what came of it."""
+        from autoglm.llm.chat import Answer, read_completion
+
+        if self.attempt.offline or not (self.question.is_part or self.question.schema is not None):
+            return await self._chat(endpoint, request)
+        made: list[Completion] = []
+
+        async def work() -> Any:
+            if self.replays:
+                raise _NotRecorded
+            made.append(await self._chat(endpoint, request))
+            return jsonvalue.decode(made[0].body())
+
+        recorded = await self.attempt.step(f"{self.key}/{key}", work)
+        if made:
+            return made[0]
+        completion = read_completion(endpoint, Answer(200, {}, jsonvalue.encode(recorded)))
+        if not self.replays:
+            self.caller.count(self.attempt, endpoint, completion.usage)
+            self._say("the answer was in the journal: the call is not made again")
+        return completion
+
+    async def _chat(self, endpoint: Endpoint, request: ChatRequest) -> Completion:
+        """Ask, and ask again without what the question can do without when the server refuses the call for it."""
+        refused, place = self.caller.refused_parameters, (endpoint.base_url, endpoint.model)
+        spared = {name for name in _SPARED if name in request.parameters and (*place, name) in refused}
+        while True:
+            left = {name: value for name, value in request.parameters.items() if name not in spared}
+            asked = replace(request, parameters=left) if spared else request
+            try:
+                return await self.caller.chat(self.attempt, endpoint, asked, on_text=self.question.on_text)
+            except TaskError as error:
+                named = [name for name in _SPARED if name in left and name in error.message]
+                if error.code != "model-request-rejected" or not named:
+                    raise
+                self._say(f"{endpoint.name} does not take `{named[0]}`: asking without ({error.message})")
+                refused.add((*place, named[0]))
+                spared.add(named[0])
+
+    def _say(self, line: str, level: str = "info") -> None:
+        if not self.replays:
+            self.attempt.log("log", f"{level}: {line}")
+
+    def _count(self, name: str) -> None:
+        if not self.replays:
+            _count(self.attempt, name)
+
+
+def _count(attempt: Attempt, name: str) -> None:
+    attempt.usage[name] = attempt.usage.get(name, 0) + 1
+
+
+def _is_about_form(error: TaskError, form: Form) -> bool:
+    """Tell whether a refused call may go through in another form: some servers fail over a schema they cannot take."""
+    return error.code == "model-request-rejected" or (error.code == "model-server-error" and form in _NATIVE)
+
+
+def _correction(completion: Completion, mismatch: TaskError) -> list[Message]:
+    """Return what goes behind the messages so that the model can mend its answer."""
+    if completion.finish_reason == "length":
+        demand = "Your answer was cut off because it was too long. Answer again, shorter, with the whole JSON value."
+    else:
+        problems = (mismatch.details or {}).get("problems") or [{"path": "$", "message": "it holds no JSON value"}]
+        listed = "\n".join(f"- at `{each['path']}`: {each['message']}" for each in problems)
+        demand = (
+            f"That answer does not fit the JSON Schema:\n{listed}\nAnswer again with the whole corrected JSON value, "
+            "and with nothing else."
+        )
+    said: list[Message] = [{"role": "assistant", "content": completion.text}] if completion.text.strip() else []
+    return [*said, {"role": "user", "content": demand}]
