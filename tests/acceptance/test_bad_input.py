@@ -358,6 +358,30 @@ def test_what_a_retry_sets_back_is_not_counted_twice(leaving: Path, autoglm: Run
     assert json.loads(autoglm("show", "r", "--json").stdout)["counts"] == {"succeeded": 2}
 
 
+def test_what_hung_on_a_failure_is_shown_once_after_a_retry(leaving: Path, autoglm: Run):
+    """A loop over groups that had succeeded is done anew because of what stands before it; so is a group."""
+    (leaving / "tasks" / "late.py").write_text(
+        "import os\ndef late():\n    open('there').close()\n    return [1, 2, 3]\ndef skip(): pass\n"
+    )
+    inner = [{"name": "x", "handler": "one"}, {"name": "y", "handler": "one", "when": "n == 1"}]
+    tasks = [
+        {"name": "late", "on_error": "continue"},
+        {"name": "each", "depends_on": "late", "loop": {"over": [1, 2], "as": "n"}, "tasks": inner},
+        {"name": "plain", "handler": "one", "depends_on": "late", "loop": {"over": [1, 2, 3]}},
+        {"name": "group", "depends_on": "late", "tasks": [{"name": "z", "handler": "one"}]},
+        {"name": "fails", "handler": "late", "depends_on": "group"},
+    ]
+    (leaving / "flow.json").write_text(json.dumps({"tasks": tasks}))
+    assert autoglm("run", "flow.json", "--run-id", "r").returncode == 1
+    (leaving / "there").touch()
+    assert autoglm("retry", "r").returncode == 0
+    shown = json.loads(autoglm("show", "r", "--json", "--status", "succeeded", "--limit", "100").stdout)
+    names = sorted(task["task"] for task in shown["tasks"])
+    loops = ["each", "each[0]", "each[0].x", "each[0].y", "each[1]", "each[1].x"]
+    assert names == sorted(["late", *loops, "plain", "plain[0]", "plain[1]", "plain[2]", "group", "group.z", "fails"])
+    assert shown["counts"] == {"succeeded": len(names), "skipped": 1}
+
+
 # ------------------------------------------------------------------------------------------------------------ scripts
 
 

@@ -51,6 +51,8 @@ class World:
         """Steps that were recorded, by task and key, as long as the task has not ended."""
         self.stepping: set[tuple[str, int, str]] = set()
         """Steps that have not been told that they are recorded."""
+        self.rows: dict[int, tuple[str, str]] = {}
+        """Task id and status by number, as a store has them."""
         created = m.RunCreated("run-1", workflow.name, m.Blob("0" * 64, 1), dict(inputs))
         self.handle(m.Create(created, b"{}"), m.Begin())
 
@@ -73,6 +75,7 @@ class World:
                 recorded[event.key] = bytes(event.value)
             elif is_end(event):
                 self.steps.pop(event.task, None)
+        self._show()
         for command in decision.commands:
             match command:
                 case m.StartAttempt():
@@ -93,6 +96,14 @@ class World:
                     assert command.task not in self.reading
                     self.reading[command.task] = command
         return decision.events
+
+    def _show(self) -> None:
+        """Keep the rows that people see as a store would."""
+        gone = tuple(self.run.dropped)
+        self.rows = {number: row for number, row in self.rows.items() if not row[0].startswith(gone)}
+        self.rows |= {number: (each.id, str(each.status)) for number, each in self.run.touched.items()}
+        self.run.dropped.clear()
+        self.run.touched.clear()
 
     # ---------------------------------------------------------------------------------------------- what can happen
 
@@ -167,6 +178,8 @@ class World:
             record = decode_record(payload)
             for event in record.events:
                 run.apply(event, record.at)
+        run.touched.clear()
+        run.dropped.clear()
         return run
 
     def check(self) -> None:
@@ -178,6 +191,10 @@ class World:
         assert self.stopping <= attempts
         held = {i.id: set(i.held.steps) for i in run.active if i.held is not None and i.held.steps}
         assert held == {task: set(kept) for task, kept in self.steps.items()}, "steps were lost, or kept too long"
+        ids = Counter(task for task, _ in self.rows.values())
+        assert not ids or max(ids.values()) == 1, f"{ids.most_common(1)} has several rows"
+        shown = Counter(status for _, status in self.rows.values())
+        assert shown == {str(status): count for status, count in run.counts.items() if count}, "rows are miscounted"
         if not run.is_final:
             self._check_outstanding()
         limit = run.max_parallel

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from autoglm.engine import repeats
+from autoglm.engine import forgetting, repeats
 from autoglm.engine.state import UNREAD, Instance, LoopState, Scope
 from autoglm.engine.states import TaskStatus
 from autoglm.graph.model import ScopePlan
@@ -128,9 +128,7 @@ def set_back(state: RunState, instance: Instance, at: float, choice: Choice | No
     instance.scope.left += 1
     _move_back(state, instance, at)
     if not keep:
-        if instance.child is not None:
-            state.forget(instance.child)
-        instance.loop = instance.child = None
+        forgetting.forget_below(state, instance)
         return
     state.begin(instance, at)
     if instance.child is not None:
@@ -158,7 +156,11 @@ def _reopen_loop(state: RunState, owner: Instance, loop: LoopState, at: float, i
     loop.retries.clear()
     loop.reading = False
     for index in asked:
-        _drop_item(state, loop, index)
+        kept = loop.kept.get(index)
+        if kept is None:
+            forgetting.forget_item(state, owner, loop, index)
+        else:  # one that failed keeps only itself
+            forgetting.forget_below(state, kept)
     for item in loop.kept.values():
         if item.status is not TaskStatus.PENDING:  # else its turn has not come since it was last set back
             _move_back(state, item, at)
@@ -168,18 +170,3 @@ def _reopen_loop(state: RunState, owner: Instance, loop: LoopState, at: float, i
         state.ended(owner)
     elif loop.has_next or not loop.exhausted:
         state.ready(owner)
-
-
-def _drop_item(state: RunState, loop: LoopState, index: int) -> None:
-    """Forget what came of an item; one that failed keeps only itself."""
-    kept = loop.kept.get(index)
-    if kept is not None:
-        if kept.child is not None:
-            state.forget(kept.child)
-            kept.child = None
-    elif index < len(loop.results):
-        was = TaskStatus.SKIPPED if loop.results[index] is None else TaskStatus.SUCCEEDED
-        state.counts[was] -= 1
-        loop.results[index] = None
-    else:
-        state.counts[TaskStatus.SKIPPED] -= 1

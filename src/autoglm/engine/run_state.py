@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from autoglm.base.errors import EngineError, Failure
-from autoglm.engine import groups, parking, reopening, steps
+from autoglm.engine import forgetting, groups, parking, reopening, steps
 from autoglm.engine import messages as m
 from autoglm.engine.ready import ReadyQueues
 from autoglm.engine.state import (
@@ -67,6 +67,8 @@ class RunState:
         self.root = Scope(graph.root, "", None)
         self.touched: dict[int, Instance] = {}
         """Instances that changed since this was last cleared, for whoever shows them."""
+        self.dropped: list[str] = []
+        """What the ids of instances begin with that are no more since this was last cleared."""
         self.max_parallel = graph.workflow.max_parallel
         self._numbered = 0
         self._made: Instance | None = None
@@ -286,8 +288,10 @@ class RunState:
             if loop.plan is None or owner.node.collects:
                 loop.keep_result(item.index, item.collected or text)
             loop.window.pop(item.index, None)
+            forgetting.note_inside(loop, item)
         elif item.status is _S.SKIPPED:
             loop.window.pop(item.index, None)
+            loop.skips += 1
         else:
             loop.kept[item.index] = item
             loop.first_failure = loop.first_failure or item.id

@@ -51,7 +51,10 @@ def _describe_instance(instance: Instance) -> Iterator[tuple[str, Any]]:
 
 
 def _loop(loop: LoopState) -> tuple[Any, ...]:
-    return (loop.next, loop.count, loop.exhausted, loop.last, loop.earlier, loop.before, loop.results)
+    inside = [[(str(status), count) for status, count in each] for each in loop.inside]
+    return (
+        loop.next, loop.count, loop.exhausted, loop.last, loop.earlier, loop.before, loop.skips, inside, loop.results,
+    )  # fmt: skip
 
 
 def _held(held: Held | None) -> tuple[Any, ...] | None:

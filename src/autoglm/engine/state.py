@@ -258,6 +258,7 @@ class LoopState:
         "exhausted",
         "first_failure",
         "goes_on",
+        "inside",
         "items",
         "kept",
         "last",
@@ -269,6 +270,7 @@ class LoopState:
         "results",
         "retries",
         "running",
+        "skips",
         "source",
         "total",
         "window",
@@ -304,6 +306,10 @@ class LoopState:
         dropped then."""
         self.running: set[int] = set()
         self.results: list[Stored | None] = []
+        self.skips = 0
+        """Items that were skipped."""
+        self.inside: list[tuple[tuple[TaskStatus, int], ...]] = []
+        """How many instances in which status were inside each item that has left memory."""
         self.kept: dict[int, Instance] = {}
         """Items that failed or were cancelled, kept so that they can be done again."""
         self.first_failure: str | None = None

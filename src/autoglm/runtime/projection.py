@@ -19,6 +19,14 @@ def take_rows(run: Run, seq: int) -> list[TaskRow]:
     return [_row(instance, seq) for instance in touched.values()]
 
 
+def take_dropped(run: Run) -> list[str]:
+    """Return what the ids of tasks begin with whose rows no longer hold, and forget it."""
+    dropped = run.dropped
+    if dropped:
+        run.dropped = []
+    return dropped
+
+
 def _row(instance: Instance, seq: int) -> TaskRow:
     failure = instance.failure
     if instance.is_final:

@@ -61,6 +61,7 @@ def replay(store: Store, run_id: str, graph: Graph, secrets: Mapping[str, Any] |
             run.apply(event, record.at)
         last = stored.seq
     run.touched.clear()
+    run.dropped.clear()
     return run, last
 
 

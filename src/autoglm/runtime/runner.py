@@ -20,7 +20,7 @@ from autoglm.engine.states import RunStatus
 from autoglm.runtime.dispatch import Dispatcher, Toolbox
 from autoglm.runtime.journal import Journal
 from autoglm.runtime.observer import Observer
-from autoglm.runtime.projection import run_update, take_rows
+from autoglm.runtime.projection import run_update, take_dropped, take_rows
 from autoglm.runtime.timers import Alarm, RealTimers, Timers
 from autoglm.stores.protocol import Append, Lease, LogLine, Signal, Store
 
@@ -218,6 +218,7 @@ class Runner:
             payload=encode_record(now, decision.events),
             update=run_update(self.run, now),
             tasks=take_rows(self.run, self._seq),
+            dropped=take_dropped(self.run),
             logs=self._take_logs(),
             blobs=decision.blobs,
         )

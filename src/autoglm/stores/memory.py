@@ -46,12 +46,19 @@ class _Run:
                 error=update.error,
             )
         self.row = row
+        if append.dropped:
+            self._drop(tuple(append.dropped))
         for task in append.tasks:
             if task.number not in self.tasks:
                 insort(self.numbers, task.number)
             self.tasks[task.number] = task
             self.by_task[task.task] = task.number
         self.logs.extend(append.logs)
+
+    def _drop(self, beginnings: tuple[str, ...]) -> None:
+        self.tasks = {number: row for number, row in self.tasks.items() if not row.task.startswith(beginnings)}
+        self.numbers = sorted(self.tasks)
+        self.by_task = {self.tasks[number].task: number for number in self.numbers}
 
 
 class MemoryStore:

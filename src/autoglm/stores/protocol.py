@@ -99,6 +99,8 @@ class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """JSON text of an ``engine.messages.Record``; b"" when only log lines are added (``seq`` is then not used)."""
     update: RunUpdate | None = None
     tasks: Sequence[TaskRow] = ()
+    dropped: Sequence[str] = ()
+    """Beginnings of task ids: older rows of such tasks are deleted. A beginning ends in ``.``, ``[`` or ``]``."""
     logs: Sequence[LogLine] = ()
     blobs: Mapping[str, bytes] = {}
 

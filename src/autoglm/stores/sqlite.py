@@ -454,7 +454,8 @@ def _bind(append: Append) -> tuple[Any, ...]:
     else:
         counts = _encode(update.counts).decode()
         row = (update.status, update.updated_at, update.ended_at, counts, _clean(update.error))
-    return (*record, *row, _json_rows(append.tasks), _json_rows(append.logs))
+    dropped = _encode(list(append.dropped)).decode() if append.dropped else None
+    return (*record, *row, _json_rows(append.tasks), _json_rows(append.logs), dropped)
 
 
 def _json_rows(rows: Sequence[TaskRow] | Sequence[LogLine]) -> str | None:

@@ -507,6 +507,22 @@ class StoreTests:
         assert store.list_tasks(run, statuses=["running"]) == store.list_tasks(run, statuses=["retrying"]) == []
         assert store.get_task(run, "b") is None
 
+    def test_dropped_rows_go_with_an_append(self, store: Store, run: str) -> None:
+        names = ["a", "a[1]", "a[1].x", "a[10]", "a.b", "ab", "a\u00e9[1]", "a[2]"]
+        rows = [TaskRow(number, name, name, "succeeded") for number, name in enumerate(names, 1)]
+        store.create_run(row("other"))
+        store.append([record(1, tasks=rows), record(1, run_id="other", tasks=rows)])
+        again = TaskRow(9, "a[1]", "a[1]", "running")
+        store.append([record(2, tasks=[again], dropped=["a[1]", "a."])])
+        found = [(found.number, found.task) for found in store.list_tasks(run)]
+        assert found == [(1, "a"), (4, "a[10]"), (6, "ab"), (7, "a\u00e9[1]"), (8, "a[2]"), (9, "a[1]")]
+        assert store.get_task(run, "a[1]") == again
+        assert store.get_task(run, "a[1].x") is None
+        assert codes(store.append([record(2, dropped=["a["])])) == ["sequence-conflict"]
+        store.append([record(3, dropped=["a[", "a.", "a\u00e9["])])
+        assert [found.task for found in store.list_tasks(run)] == ["a", "ab"]
+        assert len(store.list_tasks("other")) == len(rows)
+
     def test_tasks_are_listed_in_pages_by_status_and_node(self, store: Store, run: str) -> None:
         names = ["succeeded", "failed", "running", "skipped", "pending"]
         rows = [
