@@ -81,6 +81,20 @@ def test_k_chooses_by_name(autoglm: Autoglm, tested: Path) -> None:
     assert (done.returncode, json.loads(done.stdout)["passed"], json.loads(done.stdout)["cases"]) == (0, 1, [])
 
 
+@pytest.mark.parametrize("settings", [True, False])
+def test_the_project_is_found_from_the_tests(autoglm: Autoglm, tested: Path, settings: bool) -> None:
+    if not settings:
+        (tested / "autoglm.yaml").unlink()
+    deep = tested / "tests" / "deep"
+    deep.mkdir()
+    (deep / "deep.test.yaml").write_text(TEST)
+    away = tested.parent / f"away from {tested.name}"
+    away.mkdir()
+    for path in ("tests", "tests/deep", "tests/deep/deep.test.yaml"):
+        done = autoglm("test", f"../{tested.name}/{path}", cwd=away)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_verbose_shows_what_the_tasks_of_a_failed_case_wrote(autoglm: Autoglm, tested: Path) -> None:
     (tested / "tests" / "flow.test.yaml").write_text(
         "workflow: flow.yaml\ncases: {it is real: {expect: {outputs: {twice: 7}}}}\n"

@@ -36,7 +36,6 @@ def run_tests(
     project: options.Project = None,
 ) -> int:
     """Test workflows: cases in `tests/*.test.yaml`, and Python tests."""
-    from autoglm.app.session import Session
     from autoglm.base.errors import UsageError
     from autoglm.cli.opening import open_session
     from autoglm.cli.output import write_file
@@ -45,8 +44,8 @@ def run_tests(
     from autoglm.testing.suite import Tally, find, read_suites
 
     given = paths or []
-    opened = open_session(project, "memory") if project or not given else Session.open(given[0] / "-", store="memory")
-    with opened as session:
+    folder = project or (_project_of(given[0]) if given else None)
+    with open_session(folder, "memory") as session:
         found = find(session.project.root, given)
         if not found.cases and not found.python:
             hint = "write one in tests/NAME.test.yaml; docs/testing-workflows.md shows how"
@@ -92,6 +91,15 @@ def _run_python(found: Found, session: Session, wanted: str | None, teller: Tell
         teller.note(f"{what} left out: pytest is not installed here")
         return None
     return run_pytest(found.python, session.project.root, wanted, teller.begin_python(len(found.python)))
+
+
+def _project_of(path: Path) -> Path | None:
+    """Return the folder of the project that a test file, or a folder of them, belongs to."""
+    place = path.resolve()
+    folder = place if place.is_dir() else place.parent
+    tests = next((each for each in (folder, *folder.parents) if each.name == "tests"), None)
+    found = folder if tests is None else tests.parent
+    return found if found.is_dir() else None
 
 
 def _shown(path: Path) -> str:
