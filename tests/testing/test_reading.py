@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
+import jsonschema
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoglm.base.diagnostics import Diagnostic
 from autoglm.base.errors import SpecError
 from autoglm.graph.compile import compile_graph
-from autoglm.spec.document import Document
+from autoglm.spec.document import Document, read_document
 from autoglm.spec.model import Task, Workflow
 from autoglm.testing.cases import Case, Clock, Per
+from autoglm.testing.expectations import _EXPECT, _TASK
 from autoglm.testing.fitting import unfitting
-from autoglm.testing.reading import read_case_file
+from autoglm.testing.mock_fields import _ERROR, _MOCK
+from autoglm.testing.reading import _CASE, _FILE, read_case_file
+from autoglm.testing.schema import case_schema
 from tests.runtime.house import CATALOG
 
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "src/autoglm/cli/templates/project/tests/workflow.test.yaml.tmpl"
 _WORDS = """
 workflow cases name inputs mocks environment secrets offline clock start timeout expect value error delay sequence per
 code message class retryable hint details status path order skipped tasks outputs outputs_include check attempts calls
@@ -42,6 +50,34 @@ GRAPH = compile_graph(
 )
 
 
+SCHEMA = jsonschema.Draft7Validator(case_schema())
+
+
+def test_the_schema_is_one_and_knows_every_field() -> None:
+    jsonschema.Draft7Validator.check_schema(case_schema())
+    told = set(json.dumps(case_schema()).replace('"', " ").split())
+    document = Document.from_data(
+        {
+            "workflow": "f",
+            "cases": [{"name": "c", "mocks": {"a": {"zz": 1, "error": {"zz": 1}}}, "zz": 1, "expect": {"zz": 1}}],
+        },
+        "x.test.yaml",
+    )
+    with pytest.raises(SpecError) as caught:
+        read_case_file(document)
+    assert {each.code for each in caught.value.diagnostics} == {"unknown-key"}
+    fields = {name for group in (_FILE, _CASE, _MOCK, _ERROR, _EXPECT, _TASK) for name in group}
+    assert fields <= told
+
+
+@pytest.mark.parametrize(
+    "path", [*sorted(ROOT.glob("examples/*/tests/*.test.yaml")), TEMPLATE], ids=lambda path: path.name
+)
+def test_the_schema_takes_the_files_of_ours(path: Path) -> None:
+    data = read_document(path.read_text(), "x.test.yaml").data
+    assert not [error.message for error in SCHEMA.iter_errors(data)]
+
+
 @settings(max_examples=400, deadline=None)
 @given(data=FILES)
 def test_no_file_makes_reading_fall_over(data: object) -> None:
@@ -59,6 +95,7 @@ def test_no_file_makes_reading_fall_over(data: object) -> None:
         return
     assert found.workflow
     assert found.cases
+    assert not [error.message for error in SCHEMA.iter_errors(data)], "the schema refuses what is read"
     for problem in unfitting(found, document, GRAPH):
         assert problem.place is not None
 

@@ -22,6 +22,10 @@ _DURATION_PATTERN = (
     r"^\s*(\d+(\.\d+)?|(\d+(\.\d+)?(ms|s|m|h|d|w))+"
     r"|[Pp](?=[\dTt])(\d+(\.\d+)?[Ww])?(\d+(\.\d+)?[Dd])?([Tt](?=\d)(\d+(\.\d+)?[Hh])?(\d+(\.\d+)?[Mm])?(\d+(\.\d+)?[Ss])?)?)\s*$"
 )
+DURATION: Schema = {
+    "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _DURATION_PATTERN}],
+    "description": "`250ms`, `30s`, `1h30m`, `PT30S`, or a number of seconds.",
+}
 _TEMPLATE: Schema = {"type": "string", "pattern": r"\{[{%]"}
 _SCALAR: Schema = {"type": ["string", "number", "boolean"]}
 _ANYTHING: Schema = {}
@@ -58,15 +62,7 @@ def workflow_schema(catalog: Catalog) -> Schema:
             "condition": _condition(),
             "input": _input(),
             "model": _model(),
-            "duration": _described(
-                {
-                    "anyOf": [
-                        {"type": "number", "exclusiveMinimum": 0},
-                        {"type": "string", "pattern": _DURATION_PATTERN},
-                    ]
-                },
-                "`250ms`, `30s`, `1h30m`, `PT30S`, or a number of seconds.",
-            ),
+            "duration": DURATION,
             "texts": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
             "textMapping": {"type": ["object", "null"], "additionalProperties": _SCALAR},
         },

@@ -202,18 +202,25 @@ def _default(spec: Any) -> str:
 
 def schema(
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file.")] = None,
+    tests: Annotated[bool, typer.Option("--tests", help="That of test files instead.")] = False,
 ) -> int:
-    """Print the JSON Schema of workflow files."""
+    """Print the JSON Schema of workflow files, or of test files."""
     import json
 
     from autoglm.cli.output import say, write_file
 
-    text = json.dumps(schema_of_files(), ensure_ascii=False, indent=2)
+    text = json.dumps(_schema_of_tests() if tests else schema_of_files(), ensure_ascii=False, indent=2)
     if output is None:
         say(text)
     else:
         write_file(output, text + "\n")
     return 0
+
+
+def _schema_of_tests() -> dict[str, Any]:
+    from autoglm.testing.schema import case_schema
+
+    return case_schema()
 
 
 def schema_of_files() -> dict[str, Any]:
