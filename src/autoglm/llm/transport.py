@@ -99,7 +99,8 @@ class Transport:
         connect = min(endpoint.connect_timeout or self._connect_timeout, total)
         silence = min(endpoint.first_token_timeout or self._first_token_timeout, total) if streaming else None
         try:
-            async with session.http.request(
+            response = await _begin(
+                session.http,
                 method,
                 _url(endpoint.base_url, path),
                 data=data,
@@ -107,7 +108,8 @@ class Transport:
                 timeout=aiohttp.ClientTimeout(total=total, connect=connect, sock_read=silence),
                 allow_redirects=False,
                 proxy=endpoint.proxy or _proxy(session, endpoint.base_url),
-            ) as response:
+            )
+            async with response:
                 if 300 <= response.status < 400:
                     raise redirected(endpoint, response.status, response.headers.get("location", ""))
                 yield response
@@ -200,6 +202,23 @@ class Transport:
                 )
             )
         return session
+
+
+async def _begin(http: aiohttp.ClientSession, method: str, url: str, **how: Any) -> aiohttp.ClientResponse:
+    """Send a request and return the beginning of its answer.
+
+    An idle connection may turn out to be closing as the request is about to go into it (servers that end their streams
+    with a close do that). Not a byte has left then, so to send it over a new connection repeats nothing.
+    """
+    import aiohttp
+
+    try:
+        return await http.request(method, url, **how)
+    except aiohttp.ClientOSError as error:
+        closing = isinstance(error.__cause__, aiohttp.ClientConnectionResetError) and "closing" in str(error.__cause__)
+        if not closing or not isinstance(how["data"], bytes):
+            raise
+        return await http.request(method, url, **how)
 
 
 def _url(base_url: str, path: str) -> str:

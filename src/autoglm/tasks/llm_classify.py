@@ -148,7 +148,7 @@ def _confidence(completion: Completion, label: str) -> float | None:
         if at < start + len(label) and at + len(str(token)) > start:
             spelled.append(float(logprob))  # type: ignore[arg-type]  # it was looked at above
         at += len(str(token))
-    return round(math.exp(min(sum(spelled), 0.0)), 6) if spelled else None
+    return float(f"{math.exp(min(sum(spelled), 0.0)):.6g}") if spelled else None
 
 
 def _no_schema(kind: str, why: str) -> Diagnostic:
