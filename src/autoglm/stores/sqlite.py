@@ -108,7 +108,7 @@ class SqliteStore:
             return []
         bound = [_bind(append) for append in appends]
         blobs = [[(digest, *_pack(data)) for digest, data in append.blobs.items()] for append in appends]
-        if len(bound) == 1 and not blobs[0]:
+        if len(bound) == 1 and not blobs[0] and not appends[0].dropped:
             # A statement alone is its own transaction, and takes the write lock at once as BEGIN IMMEDIATE does.
             with self._db.lock, translated(self.path):
                 results = [self._append(self._db.writer, appends[0], bound[0])]
@@ -118,6 +118,10 @@ class SqliteStore:
                 for append, values, packed in zip(appends, bound, blobs, strict=True):
                     results.append(self._append(db, append, values))
                     if results[-1] is None:
+                        if append.dropped:
+                            new = [row.number for row in append.tasks]
+                            gone = _encode(list(append.dropped)).decode()
+                            db.execute(queries()["drop-tasks"], (append.run_id, gone, _encode(new).decode()))
                         for blob in packed:
                             db.execute(queries()["add-blob"], blob)
                             db.execute(queries()["link-blob"], (append.run_id, blob[0]))
@@ -454,8 +458,7 @@ def _bind(append: Append) -> tuple[Any, ...]:
     else:
         counts = _encode(update.counts).decode()
         row = (update.status, update.updated_at, update.ended_at, counts, _clean(update.error))
-    dropped = _encode(list(append.dropped)).decode() if append.dropped else None
-    return (*record, *row, _json_rows(append.tasks), _json_rows(append.logs), dropped)
+    return (*record, *row, _json_rows(append.tasks), _json_rows(append.logs))
 
 
 def _json_rows(rows: Sequence[TaskRow] | Sequence[LogLine]) -> str | None:

@@ -102,8 +102,7 @@ CREATE INDEX entries_expiry ON entries (expires_at) WHERE expires_at IS NOT NULL
 -- up and taken back once a commit instead of once a table. When the guard does not hold, nothing at all is changed.
 CREATE TEMP VIEW appends AS SELECT
   NULL AS run_id, NULL AS epoch, NULL AS seq, NULL AS crc, NULL AS size, NULL AS payload,
-  NULL AS status, NULL AS updated_at, NULL AS ended_at, NULL AS counts, NULL AS error, NULL AS tasks, NULL AS logs,
-  NULL AS dropped;
+  NULL AS status, NULL AS updated_at, NULL AS ended_at, NULL AS counts, NULL AS error, NULL AS tasks, NULL AS logs;
 CREATE TEMP TRIGGER append_one INSTEAD OF INSERT ON appends
 WHEN EXISTS (
   SELECT 1 FROM runs
@@ -122,12 +121,6 @@ BEGIN
   INSERT INTO journal (run_no, seq, crc, size, payload)
   SELECT run_no, NEW.seq, NEW.crc, NEW.size, NEW.payload FROM runs
   WHERE run_id = NEW.run_id AND NEW.seq IS NOT NULL;
-
-  DELETE FROM tasks WHERE NEW.dropped IS NOT NULL AND id IN (
-    SELECT t.id FROM json_each(NEW.dropped) AS j, runs AS r, tasks AS t
-    WHERE r.run_id = NEW.run_id AND t.run_no = r.run_no AND t.task >= j.value
-      AND t.task < substr(j.value, 1, length(j.value) - 1) || char(unicode(substr(j.value, -1)) + 1)
-  );
 
   INSERT INTO tasks
   SELECT
@@ -152,7 +145,16 @@ END;
 
 -- name: append
 -- Take one append; total_changes() tells whether the guard held.
-INSERT INTO appends VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO appends VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: drop-tasks
+-- Rows of a run whose task ids begin with one of the texts in ?2, but for those whose numbers are in ?3.
+DELETE FROM tasks WHERE id IN (
+  SELECT t.id FROM json_each(?2) AS j, runs AS r, tasks AS t
+  WHERE r.run_id = ?1 AND t.run_no = r.run_no AND t.task >= j.value
+    AND t.task < substr(j.value, 1, length(j.value) - 1) || char(unicode(substr(j.value, -1)) + 1)
+    AND t.id & 0xffffffff NOT IN (SELECT value FROM json_each(?3))
+);
 
 -- name: add-blob
 -- Keep a blob once, whoever brings it.
