@@ -6,6 +6,7 @@ It keeps its own account of what is running, so that the engine's can be held ag
 from __future__ import annotations
 
 from collections import Counter
+from hashlib import sha256
 from random import Random
 
 import msgspec
@@ -17,7 +18,9 @@ from autoglm.engine.codec import decode_record, encode_record
 from autoglm.engine.machine import Run
 from autoglm.engine.states import TaskStatus
 from autoglm.graph.compile import compile_graph
+from autoglm.graph.model import Graph
 from autoglm.spec.catalog import Catalog
+from autoglm.spec.changes import Definition, Kind, compare
 from autoglm.spec.model import Workflow
 
 CATALOG = Catalog(executor_limits={"inline": 6, "thread": 3})
@@ -32,11 +35,16 @@ def is_end(event: m.Event) -> bool:
     return isinstance(event, (*TERMINAL, m.AttemptSucceeded, m.AttemptCancelled))
 
 
+def compiled(text: bytes) -> Graph:
+    """Return the graph of a workflow's JSON text."""
+    return compile_graph(Workflow.model_validate_json(text), CATALOG)
+
+
 class World:
     """One run of ``workflow``, driven step by step."""
 
     def __init__(self, workflow: Workflow, **inputs: object) -> None:
-        self.graph = compile_graph(workflow, CATALOG)
+        self._first = compile_graph(workflow, CATALOG)
         self.blobs: dict[str, bytes] = {}
         self.run = self._new_run()
         self.now = 1000.0
@@ -57,7 +65,14 @@ class World:
         self.handle(m.Create(created, b"{}"), m.Begin())
 
     def _new_run(self) -> Run:
-        return Run(self.graph, lambda blob: self.blobs[blob.digest])
+        run = Run(self._first, lambda blob: self.blobs[blob.digest])
+        run.compile = compiled
+        return run
+
+    @property
+    def graph(self) -> Graph:
+        """The graph by which the run goes."""
+        return self.run.graph
 
     def handle(self, *stimuli: m.Stimulus) -> list[m.Event]:
         """Let the engine decide, commit, and note what it commands."""
@@ -166,6 +181,22 @@ class World:
         self.run = self.replayed()
         self.running, self.stopping, self.reading = {}, set(), {}
         self.handle(m.Begin())
+
+    def adopt(self, workflow: Workflow) -> list[m.Event]:
+        """Let another process go on by a changed definition; return the events that say so."""
+        text = workflow.model_dump_json(by_alias=True, exclude_defaults=True).encode()
+        changes = compare(Definition(self.graph.workflow), Definition(workflow))
+        redo = tuple(change.path for change in changes if change.kind is not Kind.GONE)
+        gone = tuple(change.path for change in changes if change.kind is Kind.GONE)
+        self.run = self.replayed()
+        self.running, self.stopping, self.reading = {}, set(), {}
+        created = self.run.created
+        assert created is not None
+        event = m.DefinitionChanged(m.Blob(sha256(text).hexdigest(), len(text)), redo, gone, created.inputs)
+        reopen = [m.Reopen(redo)] if self.run.is_final else []
+        events = self.handle(m.Adopt(event, text), *reopen)
+        self.crash()  # what it commanded is owed
+        return events
 
     def _key(self, task: str) -> tuple[str, int]:
         return next(key for key in self.running if key[0] == task)

@@ -24,7 +24,7 @@ import msgspec
 from autoglm.base import jsonvalue
 from autoglm.base.errors import EngineError, Failure
 from autoglm.base.redaction import redact
-from autoglm.engine import closing, groups, loops, parking, repeats, retry, steps, stopping
+from autoglm.engine import adopting, closing, groups, loops, parking, repeats, retry, steps, stopping
 from autoglm.engine import messages as m
 from autoglm.engine.joins import Verdict, judge
 from autoglm.engine.names import Names, Upstream, World
@@ -190,6 +190,8 @@ class Run(RunState):
             case m.Create():
                 self._blobs[stimulus.event.definition.digest] = stimulus.definition
                 self.emit(stimulus.event)
+            case m.Adopt():
+                self._adopt(stimulus)
             case m.Begin():
                 self._begin_run()
             case m.Pause():
@@ -223,6 +225,19 @@ class Run(RunState):
                 self.fail_attempt(instance, self.as_failure(error), timeout=False)
         for command in loops.reads_owed(list(self._active.values())):
             self.command(command)
+
+    def _adopt(self, stimulus: m.Adopt) -> None:
+        """Go on by a changed definition."""
+        if self.compile is None or self.status is RunStatus.CANCELLING:
+            return
+        event = stimulus.event
+        self._blobs[event.definition.digest] = self._unsaved[event.definition.digest] = stimulus.definition
+        adopting.give_up(self, self.compile(stimulus.definition), event.redo)
+        self.emit(event)
+
+    def _definition_changed(self, event: m.DefinitionChanged, at: float) -> None:
+        super()._definition_changed(event, at)
+        self._build_world()
 
     def _cancel(self, reason: str) -> None:
         if self.status not in (RunStatus.RUNNING, RunStatus.PAUSED):

@@ -157,6 +157,13 @@ class Reopen(Stimulus, frozen=True):
     tasks: tuple[str, ...] = ()
 
 
+class Adopt(Stimulus, frozen=True):
+    """Go on by a changed definition: what the event will say, and the definition's text."""
+
+    event: DefinitionChanged
+    definition: bytes
+
+
 # -------------------------------------------------------------------------------------------------------- events
 
 
@@ -401,6 +408,21 @@ class StepRecorded(Event, frozen=True, tag="step_recorded"):
     blob: Blob | None = None
 
 
+class DefinitionChanged(Event, frozen=True, tag="definition_changed"):
+    """The run goes on by another definition. ``redo`` (static paths) and all that hangs on it is done again.
+
+    What else is given is what holds from now on, as in :class:`RunCreated`. ``gone`` are tasks that are no more.
+    """
+
+    definition: Blob
+    redo: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    inputs: dict[str, Any] = {}
+    secret_inputs: tuple[str, ...] = ()
+    config: dict[str, Any] = {}
+    env: dict[str, str] = {}
+
+
 EVENTS = (
     RunCreated
     | RunStarted
@@ -428,6 +450,7 @@ EVENTS = (
     | ItemsRead
     | TaskDegraded
     | RunRecovered
+    | DefinitionChanged
     | IterationDelayed
     | ParkingBegan
     | ParkingCut

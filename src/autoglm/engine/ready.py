@@ -57,6 +57,12 @@ class ReadyQueues:
             instance.queued = False
         self._heaps.clear()
 
+    def drain(self) -> list[Instance]:
+        """Forget everything that waits, and return it, first things first."""
+        waiting = sorted((entry for heap in self._heaps.values() for entry in heap), key=lambda entry: entry[0])
+        self.clear()
+        return [instance for _, instance in waiting]
+
     def has_room(self, pools: tuple[int, ...]) -> bool:
         """Return whether each of the pools has a free slot."""
         for pool in pools:  # noqa: SIM110  # a generator costs more than the loop, and this is asked for each start

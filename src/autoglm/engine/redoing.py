@@ -61,7 +61,7 @@ def what_is_done_again(
 
 
 def _of_scope(scope: Scope, chosen: Chosen, changes: Mapping[str, tuple[Why, str]]) -> Iterator[Again]:
-    again = below(scope, [*unfinished(scope), *chosen])
+    again = below(scope.plan, [*unfinished(scope), *chosen])
     for local, node in enumerate(scope.plan.nodes):
         if local not in again:
             continue

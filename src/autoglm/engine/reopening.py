@@ -65,7 +65,7 @@ def reopen_scope(state: RunState, scope: Scope, at: float, chosen: Chosen = NOTH
     """Set back what was chosen, what failed, was cancelled or never came to its turn, and what hangs on any of it."""
     scope.cancelled = False
     scope.failed = []
-    again = below(scope, [*unfinished(scope), *chosen])
+    again = below(scope.plan, [*unfinished(scope), *chosen])
     for local in again:
         instance = scope.instances[local]
         if instance is not None and instance.status is not TaskStatus.PENDING:
@@ -82,12 +82,12 @@ def unfinished(scope: Scope) -> Iterable[int]:
             yield local
 
 
-def below(scope: Scope, locals_: Iterable[int]) -> set[int]:
+def below(plan: ScopePlan, locals_: Iterable[int]) -> set[int]:
     """Return the given tasks of a scope and everything that hangs on them."""
     found = set(locals_)
     stack = list(found)
     while stack:
-        for successor in scope.plan.nodes[stack.pop()].successors:
+        for successor in plan.nodes[stack.pop()].successors:
             if successor not in found:
                 found.add(successor)
                 stack.append(successor)

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from autoglm.base.errors import EngineError, Failure
-from autoglm.engine import forgetting, groups, parking, reopening, steps
+from autoglm.engine import adopting, forgetting, groups, parking, reopening, steps
 from autoglm.engine import messages as m
 from autoglm.engine.ready import ReadyQueues
 from autoglm.engine.state import (
@@ -53,6 +53,8 @@ class RunState:
     def __init__(self, graph: Graph, load: LoadBlob) -> None:
         self.graph = graph
         self.load = load
+        self.compile: Callable[[bytes], Graph] | None = None
+        """Gives the graph of a definition's text, for a run that goes on by a changed one."""
         self.created: m.RunCreated | None = None
         self.status = RunStatus.PENDING
         self.failure: Failure | None = None
@@ -106,6 +108,7 @@ class RunState:
             m.RunPaused: self._run_paused,
             m.RunResumed: self._run_resumed,
             m.RunReopened: self._run_reopened,
+            m.DefinitionChanged: self._definition_changed,
             m.RunCancelling: self._run_cancelling,
             m.RunCancelled: self._run_cancelled,
             m.RunSucceeded: self._run_succeeded,
@@ -559,6 +562,26 @@ class RunState:
         self._timers.clear()
         self._ready.clear()
         reopening.reopen_scope(self, self.root, at, reopening.choose(self.graph.root, event.tasks))
+
+    def _definition_changed(self, event: m.DefinitionChanged, at: float) -> None:
+        if self.compile is None:
+            raise EngineError(
+                "the run goes on by a changed definition, which nobody compiles", code="invalid-transition"
+            )
+        adopting.adopt(self, event, self.compile(self.load(event.definition)), at)
+
+    def take_graph(self, graph: Graph) -> list[Instance]:
+        """Go by another graph, whose nodes the instances already have; return what waited for a slot, in order."""
+        self.graph = graph
+        self.max_parallel = graph.workflow.max_parallel
+        self._timers = [timer for timer in self._timers if self._is_live(timer)]
+        heapify(self._timers)
+        self._candidates = deque(filter(adopting.is_there, self._candidates))
+        waiting = self._ready.drain()
+        self._ready = ReadyQueues(graph.pools, graph.workflow.schedule)
+        for instance in self._running.values():
+            self._ready.take(instance)
+        return waiting
 
     # ------------------------------------------------------------------------------------------ what is to be decided
 

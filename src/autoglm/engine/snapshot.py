@@ -14,6 +14,7 @@ def snapshot(run: RunState) -> dict[str, Any]:
     """Return everything that counts as state, as plain data: two runs are equal when these are."""
     return {
         "status": str(run.status),
+        "definition": None if run.created is None else run.created.definition.digest,
         "outputs": run.outputs,
         "failure": run.failure,
         "usage": run.usage,

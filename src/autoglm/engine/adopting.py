@@ -1,0 +1,169 @@
+"""Going on by a changed definition: what did not change keeps its results. Functions of the machine and its state.
+
+1. What runs, and has changed, has gone, or hangs on either, is given up first (``give_up``): events that say so.
+2. ``DefinitionChanged`` then puts the tasks of the new graph in the places of those of the old, by their names, and
+   sets back what it lists, with all that hangs on it (``adopt``). Nothing else is touched: attempts that run go on.
+3. A group that runs or has ended keeps what is unchanged inside it when only its inside is listed. A loop does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from autoglm.engine import messages as m
+from autoglm.engine.reopening import Chosen, below, choose, set_back, unblock
+from autoglm.engine.state import Instance, Scope
+from autoglm.engine.states import TaskStatus
+from autoglm.graph.model import Graph, Node, ScopePlan
+
+if TYPE_CHECKING:
+    from autoglm.engine.machine import Run
+    from autoglm.engine.run_state import RunState
+
+REASON = "its definition changed"
+
+
+def give_up(run: Run, graph: Graph, redo: Iterable[str]) -> None:
+    """End whatever has begun and not ended, and will have changed or gone in ``graph``."""
+    _give_up_in(run, run.root, graph.root, choose(graph.root, redo))
+
+
+def _give_up_in(run: Run, scope: Scope, plan: ScopePlan, chosen: Chosen) -> None:
+    names = {node.name: node for node in plan.nodes}
+    again = below(plan, chosen)
+    for instance in scope.instances:
+        if instance is None or instance.is_final or instance.status is TaskStatus.PENDING:
+            continue
+        node = names.get(instance.node.name)
+        if node is None:
+            _end(run, instance)
+        elif node.local in again:
+            if instance.child is not None and node.body is not None and _is_inside(node, chosen, again):
+                _give_up_in(run, instance.child, node.body, chosen[node.local].inner)
+            else:
+                _end(run, instance)
+
+
+def _is_inside(node: Node, chosen: Chosen, again: set[int]) -> bool:
+    """Return whether only something inside a group is to be done again, not the group from its beginning."""
+    choice = chosen.get(node.local)
+    if choice is None or choice.whole or choice.items:
+        return False
+    return not any(edge.upstream in again for edge in node.edges)
+
+
+def _end(run: Run, instance: Instance) -> None:
+    """Give up an instance that has begun, what is inside it first."""
+    if instance.loop is not None:
+        for item in list(instance.loop.open.values()):
+            _end(run, item)
+    if instance.child is not None:
+        for inner in instance.child.instances:
+            if inner is not None and not inner.is_final and inner.status is not TaskStatus.PENDING:
+                _end(run, inner)
+    if instance.id in run.attempts:
+        run.emit(m.AttemptCancelled(instance.id, instance.attempt, REASON))
+    else:
+        run.emit(m.TaskCancelled(instance.id))
+
+
+def adopt(state: RunState, event: m.DefinitionChanged, graph: Graph, at: float) -> None:
+    """Take ``graph`` for the run's own, and set back what the event lists. Part of ``apply``."""
+    if state.created is not None:
+        state.created = msgspec.structs.replace(
+            state.created,
+            definition=event.definition,
+            inputs=event.inputs,
+            secret_inputs=event.secret_inputs,
+            config=event.config,
+            env=event.env,
+        )
+    _rebind(state, state.root, graph.root)
+    waiting = state.take_graph(graph)
+    if state.is_final:  # it is reopened next, which does the rest
+        return
+    redone: set[int] = set()
+    _redo(state, state.root, choose(graph.root, event.redo), at, redone)
+    for instance in waiting:
+        if id(instance) not in redone and is_there(instance):
+            state.ready(instance)
+
+
+def is_there(instance: Instance) -> bool:
+    """Return whether an instance still has its place in the run, and whatever it lies in too."""
+    for at in instance.path():
+        held = at.scope.instances[at.node.local] if at.node.local < len(at.scope.instances) else None
+        if at.index is not None:
+            held = None if held is None or held.loop is None else held.loop.open.get(at.index)
+        if held is not at or (at.scope.owner is not None and at.scope.owner.child is not at.scope):
+            return False
+    return True
+
+
+def _rebind(state: RunState, scope: Scope, plan: ScopePlan) -> None:
+    """Put the tasks of ``plan`` in the places of those of the same names."""
+    known = {instance.node.name: instance for instance in scope.instances if instance is not None}
+    scope.plan = plan
+    scope.instances = [known.pop(node.name, None) for node in plan.nodes]
+    for gone in known.values():
+        _drop(state, gone)
+    for node, instance in zip(plan.nodes, scope.instances, strict=True):
+        if instance is not None:
+            _rebind_instance(state, instance, node)
+    ends = [instance is not None and instance.is_final for instance in scope.instances]
+    scope.left = ends.count(False)
+    scope.unmet = [sum(1 for edge in node.edges if not ends[edge.upstream]) for node in plan.nodes]
+
+
+def _rebind_instance(state: RunState, instance: Instance, node: Node) -> None:
+    instance.node = node
+    if instance.child is not None:
+        if node.body is None:
+            state.forget(instance.child)
+            instance.child = None
+        else:
+            _rebind(state, instance.child, node.body)
+    loop = instance.loop
+    if loop is not None and node.loop is not None:
+        loop.plan = node.loop.repeat
+        for item in (*loop.open.values(), *loop.kept.values()):
+            _rebind_instance(state, item, node)
+    elif loop is not None:
+        instance.loop = None
+
+
+def _drop(state: RunState, instance: Instance) -> None:
+    """Forget a task that is no more."""
+    if instance.number:
+        state.counts[instance.status] -= 1
+    if instance.child is not None:
+        state.forget(instance.child)
+
+
+def _redo(state: RunState, scope: Scope, chosen: Chosen, at: float, redone: set[int]) -> None:
+    """Set back what was chosen in a scope and all that hangs on it; note it in ``redone``."""
+    again = below(scope.plan, chosen)
+    for local in again:
+        instance = scope.instances[local]
+        if instance is None:
+            continue
+        choice = chosen.get(local)
+        redone.add(id(instance))
+        if instance.is_final:
+            is_below = any(edge.upstream in again for edge in scope.plan.nodes[local].edges)
+            set_back(state, instance, at, choice, is_below=is_below)
+        elif (
+            instance.child is not None and choice is not None and not choice.whole
+        ):  # it runs, and only something inside has changed
+            _redo(state, instance.child, choice.inner, at, redone)
+    scope.failed = [name for name in scope.failed if _has_failed(scope, name)]
+    unblock(state, scope, again)
+
+
+def _has_failed(scope: Scope, name: str) -> bool:
+    local = scope.plan.names.get(name)
+    instance = None if local is None else scope.instances[local]
+    return instance is not None and instance.is_failure

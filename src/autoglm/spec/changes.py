@@ -1,0 +1,163 @@
+"""What has changed between two definitions of a workflow, task by task: what a task's result may hang on.
+
+A task's *fingerprint* covers its definition (its own fields, and the tasks inside it), its code (files and functions,
+by digests that are gathered elsewhere) and the static values that it reads: ``vars``, ``config``, ``env``, its models.
+Where it stands in the file, how it is written, and what only says when and how often it is tried are not part of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+from autoglm.base import jsonvalue
+from autoglm.spec.model import Task, Workflow
+
+NOT_PART = frozenset(
+    {
+        "description", "labels", "priority", "pool", "resources", "timeout", "retry", "rollback", "cache", "name",
+        "tasks",
+    }
+)  # fmt: skip
+"""Fields that a result does not hang on: another ``timeout`` or ``retry`` does not make what succeeded wrong."""
+_LOOP_NOT_PART = frozenset({"max_parallel", "fail_fast"})
+_WORDS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ROOTS = ("vars", "config", "env")
+
+
+class Kind(StrEnum):
+    NEW = "new"
+    CHANGED = "changed"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How a task differs. ``path`` is static: ``outer.inner``."""
+
+    path: str
+    kind: Kind
+    fields: tuple[str, ...] = ()
+    """Fields of its definition that differ."""
+    code: tuple[str, ...] = ()
+    """Files and functions that differ."""
+    values: tuple[str, ...] = ()
+    """Static values that it reads and that differ: ``vars.limit``."""
+
+    def __str__(self) -> str:
+        parts = []
+        if self.fields:
+            parts.append(", ".join(f"`{name}`" for name in self.fields))
+        parts.extend([*self.code, *(f"`{name}`" for name in self.values)])
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A workflow with what its tasks use from outside the file."""
+
+    workflow: Workflow
+    code: Mapping[str, str] = field(default_factory=dict)
+    """What a task runs or reads as code, such as ``tasks/clean.py: clean``, to its digest."""
+    uses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """A task's static path to the keys of ``code`` that it uses."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def fingerprint(definition: Definition, task: Task, path: str) -> str:
+    """Return a digest (SHA-256, hex) of everything that the result of ``task`` hangs on, besides its upstreams."""
+    inner = {each.name: fingerprint(definition, each, f"{path}.{each.name}") for each in task.tasks}
+    code = {name: definition.code.get(name) for name in definition.uses.get(path, ())}
+    parts = {"fields": _fields(task), "code": code, "values": _values(definition, task), "tasks": inner}
+    return sha256(jsonvalue.encode(_sorted(parts))).hexdigest()
+
+
+def fingerprints(definition: Definition) -> dict[str, str]:
+    """Return the fingerprints of the tasks of the file by name; what is inside a group is part of the group's."""
+    return {task.name: fingerprint(definition, task, task.name) for task in definition.workflow.tasks}
+
+
+def compare(old: Definition, new: Definition) -> list[Change]:
+    """Return how the tasks differ, in the new file's order, those that have gone last.
+
+    A change inside a group is told of the task inside; inside a loop it is the loop that has changed.
+    """
+    return list(_compare(old, new, old.workflow.tasks, new.workflow.tasks, ""))
+
+
+def workflow_changes(old: Workflow, new: Workflow) -> list[str]:
+    """Return the fields of the workflow itself that differ, such as ``outputs``; not those that tasks read."""
+    names = ("name", "inputs", "outputs", "pools", "max_parallel", "schedule", "vars", "models")
+    return [name for name in names if getattr(old, name, None) != getattr(new, name, None)]
+
+
+def _compare(
+    old: Definition, new: Definition, before: Iterable[Task], after: Iterable[Task], prefix: str
+) -> Iterator[Change]:
+    known = {task.name: task for task in before}
+    for task in after:
+        path = f"{prefix}{task.name}"
+        was = known.pop(task.name, None)
+        yield from _of_task(old, new, was, task, path) if was is not None else [Change(path, Kind.NEW)]
+    for name in known:
+        yield Change(f"{prefix}{name}", Kind.GONE)
+
+
+def _of_task(old: Definition, new: Definition, was: Task, task: Task, path: str) -> Iterator[Change]:
+    before, after = _fields(was), _fields(task)
+    fields = tuple(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))
+    code = tuple(_code_differs(old, new, path))
+    had, has = _values(old, was), _values(new, task)
+    values = tuple(sorted(name for name in had.keys() & has.keys() if had[name] != has[name]))
+    inside = list(_compare(old, new, was.tasks, task.tasks, f"{path}."))
+    if fields or code or values:
+        yield Change(path, Kind.CHANGED, fields, code, values)
+    elif inside and (task.loop is not None or all(change.kind is Kind.GONE for change in inside)):
+        yield Change(path, Kind.CHANGED, ("tasks",))
+    else:
+        yield from inside
+
+
+def _code_differs(old: Definition, new: Definition, path: str) -> Iterator[str]:
+    for name in new.uses.get(path, ()):
+        was = old.code.get(name)
+        if was is not None and was != new.code.get(name):
+            yield name
+
+
+def _fields(task: Task) -> dict[str, Any]:
+    found = task.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=set(NOT_PART))
+    if isinstance(found.get("loop"), dict):
+        found["loop"] = {name: value for name, value in found["loop"].items() if name not in _LOOP_NOT_PART}
+    return found
+
+
+def _values(definition: Definition, task: Task) -> dict[str, Any]:
+    """Return the static values that a task may read, by name; too many rather than too few."""
+    workflow = definition.workflow
+    given = {"vars": workflow.vars, "config": definition.config, "env": definition.env}
+    text = task.model_dump_json(by_alias=True, exclude_defaults=True, exclude={"tasks"})
+    words = set(_WORDS.findall(text))
+    found = {f"vars.{name}": value for name, value in workflow.vars.items() if name in words}
+    for root in _ROOTS:
+        if root in words:
+            everything = re.search(rf"\b{root}\b(?!\.\w)", text) is not None
+            values = given[root]
+            found |= {f"{root}.{name}": value for name, value in values.items() if everything or name in words}
+    if isinstance(model := task.options.get("model"), str):
+        specs = workflow.models
+        named = [model] if "{{" not in model else list(specs)
+        found |= {f"models.{name}": specs[name].model_dump(mode="json") for name in named if name in specs}
+    return found
+
+
+def _sorted(value: Any) -> Any:
+    """Return the same value with the keys of every mapping in order."""
+    if isinstance(value, dict):
+        return {name: _sorted(value[name]) for name in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list | tuple) else value
