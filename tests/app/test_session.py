@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.runtime.house import House, Watcher
 
+from autoglm.app.correcting import File
 from autoglm.base.errors import StoreError, UsageError
 from autoglm.engine import messages as m
 from autoglm.engine.codec import decode_record
@@ -213,13 +214,13 @@ def test_a_run_id_is_taken_once(house: House) -> None:
         assert caught.value.code == "run-exists"
 
 
-def test_a_run_goes_on_as_it_was_defined_when_it_started(house: House) -> None:
+def test_a_run_goes_on_as_it_was_defined_when_that_is_asked_for(house: House) -> None:
     flow = house.write("flow.yaml", TWO)
     with house.session(database(house), work=lambda: session.drain()) as session:
         run_id = asyncio.run(session.run(session.load(flow))).run_id
     flow.write_text("name: other\ntasks: {}\n")
     with house.session(database(house), work=lambda: 1) as session:
-        report = asyncio.run(session.resume(run_id))
+        report = asyncio.run(session.resume(run_id, file=File.AS_RECORDED))
         assert (report.workflow, list(report.tasks)) == ("two", ["a", "b"])
         _, workflow, source = session.open_run(run_id)
         assert (workflow.name, source) == ("two", TWO)

@@ -167,7 +167,9 @@ def test_a_changed_run_keeps_what_did_not_change_ends_and_replays_to_itself(
         if world.run.status is RunStatus.CANCELLING:
             return
         changes = compare(Definition(world.graph.workflow), Definition(edited))
-        untouched = kept_results(world, edited, {c.path.partition(".")[0] for c in changes if c.kind is not Kind.GONE})
+        untouched = kept_results(
+            world, edited, {c.path.partition(".")[0] for c in changes if c.kind in (Kind.NEW, Kind.CHANGED)}
+        )
         started = dict(world.started)
         world.adopt(edited)
         world.check()

@@ -186,7 +186,7 @@ class World:
         """Let another process go on by a changed definition; return the events that say so."""
         text = workflow.model_dump_json(by_alias=True, exclude_defaults=True).encode()
         changes = compare(Definition(self.graph.workflow), Definition(workflow))
-        redo = tuple(change.path for change in changes if change.kind is not Kind.GONE)
+        redo = tuple(change.path for change in changes if change.kind in (Kind.NEW, Kind.CHANGED))
         gone = tuple(change.path for change in changes if change.kind is Kind.GONE)
         self.run = self.replayed()
         self.running, self.stopping, self.reading = {}, set(), {}

@@ -41,3 +41,13 @@ def test_retry_of_a_run_that_succeeded(scene: Scene) -> None:
     prepared(scene)
     scene.autoglm("retry", "r")
     scene.shows("run-ended")
+
+
+def test_retry_when_the_file_has_changed(scene: Scene) -> None:
+    prepared(scene)
+    scene.write("flow.yaml", FLOW.replace("depends_on: clean", "when: true") + "  - {name: more, handler: report}\n")
+    scene.autoglm("retry", "r", "--from", "report")
+    scene.write("flow.yaml", FLOW.replace("depends_on: clean", "depends_on: cleen"))
+    scene.autoglm("retry", "r", "--from", "report")
+    scene.autoglm("retry", "r", "--with-changes", "--as-recorded")
+    scene.shows("workflow-changed")

@@ -14,10 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from autoglm.spec.calls import called, key_of
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.model import Task, Workflow
 
-_NO_CODE: Final = frozenset({"cwd", "stdin", "output", "handler"})
+_NO_CODE: Final = frozenset({"cwd", "stdin", "output", "handler", "workflow"})
 """Options that may name a file which is no code."""
 _MAX_BYTES: Final = 64 * 1024 * 1024
 
@@ -37,8 +38,11 @@ def code_of(
     reader = _Reader(catalog, root, handlers or {})
     uses: dict[str, tuple[str, ...]] = {}
     for path, task in _tasks(workflow.tasks, ""):
-        if found := tuple(dict.fromkeys(reader.pieces_of(task))):
-            uses[path] = found
+        found = dict.fromkeys(reader.pieces_of(task))
+        if (written := called(task)) is not None:
+            found |= dict.fromkeys(_called(reader, workflow, key_of("", written), set()))
+        if found:
+            uses[path] = tuple(found)
     return Code(reader.digests, uses)
 
 
@@ -47,6 +51,18 @@ def _tasks(tasks: tuple[Task, ...], prefix: str) -> Iterator[tuple[str, Task]]:
         path = f"{prefix}{task.name}"
         yield path, task
         yield from _tasks(task.tasks, f"{path}.")
+
+
+def _called(reader: _Reader, workflow: Workflow, key: str, seen: set[str]) -> Iterator[str]:
+    """Yield what the tasks of a called workflow use, and those of the ones that it calls."""
+    callee = workflow.callees.get(key)
+    if callee is None or key in seen:
+        return
+    seen.add(key)
+    for _, task in _tasks(callee.tasks, ""):
+        yield from reader.pieces_of(task)
+        if (written := called(task)) is not None:
+            yield from _called(reader, workflow, key_of(key, written), seen)
 
 
 class _Reader:
@@ -173,7 +189,7 @@ class _Module:
 
 def _begin(statement: ast.stmt) -> int:
     """Return the first line of a statement, its decorators included."""
-    decorators = getattr(statement, "decorator_list", [])
+    decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
     return min([statement.lineno, *(each.lineno for each in decorators)])
 
 

@@ -1,19 +1,30 @@
-"""What a retry of a run would do again, told before it is done."""
+"""What a resume or a retry of a run would do again, told before it is done."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from autoglm.app.definitions import Difference, difference, refuse_changed
 from autoglm.base.diagnostics import did_you_mean
 from autoglm.base.errors import UsageError
-from autoglm.engine.redoing import Again, what_is_done_again
-from autoglm.engine.states import RUN_FINAL
+from autoglm.engine.redoing import Again, Why, what_is_done_again
+from autoglm.engine.states import RUN_FINAL, RunStatus
+from autoglm.spec.changes import Kind
 
 if TYPE_CHECKING:
     from autoglm.app.session import Replayed, Session
     from autoglm.engine.machine import Run
+
+
+class File(StrEnum):
+    """What to do when the workflow file is not what it was when the run was started."""
+
+    REFUSE = "refuse"
+    AS_RECORDED = "as_recorded"
+    WITH_CHANGES = "with_changes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,49 +37,92 @@ class Correction:
     """How many tasks of the file keep their results."""
     replayed: Replayed = field(repr=False)
     """The run that was asked, so that it need not be read a second time."""
+    tasks: tuple[str, ...] = ()
+    """The tasks that were named."""
+    change: Difference | None = None
+    """How today's file and code differ from the run's definition, when the run is to go on by them."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the document that ``retry --plan --json`` prints."""
-        return {
-            "run_id": self.run_id,
-            "again": [
+        """Return the document that ``--plan --json`` prints."""
+        again = [
+            {"task": each.task, "why": each.why.value, "because": each.because, "items": each.items, "was": each.was}
+            for each in self.again
+        ]
+        document: dict[str, Any] = {"run_id": self.run_id, "again": again, "kept": self.kept}
+        if self.change is not None:
+            document["changes"] = [
                 {
-                    "task": each.task,
-                    "why": each.why.value,
-                    "because": each.because,
-                    "items": each.items,
-                    "was": each.was,
+                    "task": each.path,
+                    "kind": each.kind.value,
+                    "fields": list(each.fields),
+                    "code": list(each.code),
+                    "values": list(each.values),
                 }
-                for each in self.again
-            ],
-            "kept": self.kept,
-        }
+                for each in self.change.changes
+            ]
+            document["workflow"] = self.change.of_workflow
+        return document
 
 
-def plan_retry(session: Session, run_id: str, tasks: Sequence[str] = ()) -> Correction:
-    """Return what ``session.retry(run_id, tasks=tasks)`` would do again; nothing is changed.
+def plan_retry(session: Session, run_id: str, tasks: Sequence[str] = (), file: File = File.REFUSE) -> Correction:
+    """Return what ``session.retry`` would do again; nothing is changed.
 
     Raises:
-        UsageError: ``run-not-ended``, ``run-ended``, ``task-not-found``, ``item-not-kept``.
+        UsageError: ``run-not-ended``, ``run-ended``, ``task-not-found``, ``item-not-kept``, ``workflow-changed``.
+        SpecError: the changed file has errors.
     """
-    check_may_retry(session, run_id, asked=bool(tasks))
-    replayed = session.replayed(run_id)
-    check_tasks(replayed.run, tasks)
-    again = what_is_done_again(replayed.run, tuple(tasks))
-    names = {each.task for each in again}
-    kept = sum(1 for node in replayed.run.graph.root.nodes if node.name not in names)
-    return Correction(run_id, again, kept, replayed)
-
-
-def check_may_retry(session: Session, run_id: str, *, asked: bool) -> None:
-    """Refuse to retry a run that has not ended, or has succeeded unless ``asked`` for certain tasks."""
     row = session.store.get_run(run_id)
     if row.status not in RUN_FINAL:
         hint = f"`autoglm resume {run_id}` continues it"
         raise UsageError(f"run {run_id} has not ended: {row.status}", code="run-not-ended", hint=hint)
-    if row.status == "succeeded" and not asked:
+    if row.status == RunStatus.SUCCEEDED and not tasks and file is not File.WITH_CHANGES:
         hint = f"`autoglm retry {run_id} --from TASK` runs a task again, and what hangs on it"
         raise UsageError(f"run {run_id} succeeded: there is nothing to retry", code="run-ended", hint=hint)
+    correction = _plan(session, run_id, tuple(tasks), file, "retry")
+    if row.status == RunStatus.SUCCEEDED and not tasks and not correction.change:
+        raise UsageError(f"run {run_id} succeeded, and nothing has changed since", code="run-ended")
+    return correction
+
+
+def plan_resume(session: Session, run_id: str, file: File = File.REFUSE) -> Correction:
+    """Return what ``session.resume`` would do again; nothing is changed.
+
+    Raises:
+        UsageError: ``run-ended``, ``workflow-changed``; or the run is being cancelled, and its file has changed.
+        SpecError: the changed file has errors.
+    """
+    row = session.store.get_run(run_id)
+    if row.status in RUN_FINAL:
+        again = "with-changes` goes on by the changed file" if file is File.WITH_CHANGES else None
+        hint = f"`autoglm retry {run_id} --{again}" if again else f"`autoglm retry {run_id}` runs again what failed"
+        if row.status == RunStatus.SUCCEEDED and not again:
+            hint = f"`autoglm retry {run_id} --from TASK` runs a task again, and what hangs on it"
+        raise UsageError(f"run {run_id} has already ended: {row.status}", code="run-ended", hint=hint)
+    if row.status == RunStatus.CANCELLING:
+        file = File.AS_RECORDED
+    return _plan(session, run_id, (), file, "resume")
+
+
+def _plan(session: Session, run_id: str, tasks: tuple[str, ...], file: File, what: str) -> Correction:
+    replayed = session.replayed(run_id)
+    run = replayed.run
+    if file is File.REFUSE:
+        refuse_changed(session, run_id, run, what)
+    change = difference(session, run) if file is File.WITH_CHANGES else None
+    graph = run.graph if change is None else change.loaded.graph
+    check_tasks(run, tasks)
+    reasons = {}
+    for path, each in change.redo.items() if change is not None else ():
+        reasons[path] = (Why.NEW if each.kind is Kind.NEW else Why.CHANGED, str(each))
+    again = what_is_done_again(run, tasks, reasons, graph) if run.is_final or change else []
+    names = {each.task for each in again}
+    is_kept = (node.name not in names and _has_ended(run, node.name) for node in graph.root.nodes)
+    return Correction(run_id, again, sum(is_kept), replayed, tasks, change)
+
+
+def _has_ended(run: Run, name: str) -> bool:
+    found = run.find(name)
+    return found is not None and found.is_final
 
 
 def check_tasks(run: Run, tasks: Sequence[str]) -> None:
@@ -91,6 +145,8 @@ def _check_task(run: Run, task: str) -> None:
         where = f"{where}{node.name}"
         if bracket:
             _check_item(run, task, where, number)
+        if node.callee is not None:  # what lies inside is not kept: the call is done again as one
+            return
         if node.body is None:
             if where.count(".") != task.count("."):
                 raise UsageError(f"`{where}` has no tasks inside it", code="task-not-found", hint=f"give `{where}`")

@@ -11,14 +11,12 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
-import msgspec
-
 from autoglm.app import correcting
 from autoglm.app.catalog import build_catalog
+from autoglm.app.definitions import adopt, blob_of, definition_text, reads
 from autoglm.app.inputs import check_inputs
 from autoglm.app.loading import Loaded, load_file
 from autoglm.app.models import Models
@@ -35,13 +33,13 @@ from autoglm.config.project import Project
 from autoglm.engine import messages as m
 from autoglm.engine.machine import Run
 from autoglm.engine.states import RUN_FINAL, RunStatus
-from autoglm.graph.compile import compile_graph, node_templates
-from autoglm.graph.model import Graph, Node
+from autoglm.graph.compile import compile_graph
+from autoglm.graph.model import Node
 from autoglm.runtime.dispatch import Toolbox
 from autoglm.runtime.journal import Journal
 from autoglm.runtime.observer import Observer
 from autoglm.runtime.owner import is_alive, this_process
-from autoglm.runtime.recovery import Definition, loader, read_created, read_definition, replay
+from autoglm.runtime.recovery import loader, read_created, read_definition, replay
 from autoglm.runtime.runner import LEASE_SECONDS, Runner, last_signal
 from autoglm.runtime.stage import Stage
 from autoglm.spec.catalog import Catalog, FunctionInfo
@@ -50,6 +48,7 @@ from autoglm.stores.protocol import Lease, LeaseHeld, RunRow, Store
 from autoglm.tasks.protocol import TaskType
 
 if TYPE_CHECKING:
+    from autoglm.app.correcting import Correction
     from autoglm.tasks.services import RunServices
 
 INPUT_PREFIX = "AUTOGLM_INPUT_"
@@ -91,7 +90,7 @@ class Session:
         self._stage = stage
         self._store_name = store
         self._durability = durability
-        self._handlers = dict(handlers or {})
+        self.handlers = dict(handlers or {})
         self._clock = clock
         self._store: Store | None = None
         self._catalog: Catalog | None = None
@@ -137,7 +136,7 @@ class Session:
     def catalog(self) -> Catalog:
         """What names in a workflow file can refer to."""
         if self._catalog is None:
-            self._catalog, self.warnings = build_catalog(self.project, extra_functions=_described(self._handlers))
+            self._catalog, self.warnings = build_catalog(self.project, extra_functions=_described(self.handlers))
             self.warnings += self.project.secrets.warnings()
         return self._catalog
 
@@ -213,15 +212,15 @@ class Session:
             self._store = self._open_store(workflow.durability)
         now = self._clock()
         run_id = run_id or new_run_id(now, os.urandom(ENTROPY_BYTES))
-        definition = _definition(loaded)
+        definition = definition_text(self, loaded)
         event = m.RunCreated(
             run_id=run_id,
             workflow=workflow.name,
-            definition=m.Blob(sha256(definition).hexdigest(), len(definition)),
+            definition=blob_of(definition),
             inputs=values,
             secret_inputs=tuple(sorted(secret_inputs)),
             config=dict(self.project.settings.config),
-            env=self.project.env() if _reads(loaded.graph, "env") else {},
+            env=self.project.env() if reads(loaded.graph, "env") else {},
             root=str(self.project.root),
             file=loaded.file,
             offline=offline,
@@ -246,19 +245,23 @@ class Session:
         self,
         run_id: str,
         inputs: Mapping[str, Any] | None = None,
+        *,
+        file: correcting.File = correcting.File.REFUSE,
+        correction: Correction | None = None,
         **manner: Unpack[Manner],
     ) -> RunReport:
         """Continue an interrupted or paused run where its journal ends. ``inputs`` may give secret ones again.
 
+        ``file`` says what to do when the workflow file has changed since. ``correction`` is what
+        :func:`autoglm.app.correcting.plan_resume` found, so that it need not be found again.
+
         Raises:
             LeaseHeld: another process drives it.
-            UsageError: it has already ended, or a secret input is missing.
+            UsageError: it has already ended, a secret input is missing, or the file has changed.
         """
-        row = self.store.get_run(run_id)
-        if row.status in RUN_FINAL:
-            hint = f"`autoglm retry {run_id}` runs again what failed" if row.status != RunStatus.SUCCEEDED else None
-            raise UsageError(f"run {run_id} has already ended: {row.status}", code="run-ended", hint=hint)
-        return await self._continue(run_id, [m.Begin(), m.Resume()], inputs, manner)
+        if correction is None:
+            correction = correcting.plan_resume(self, run_id, file)
+        return await self._continue(run_id, [m.Begin(), m.Resume()], inputs, manner, correction=correction)
 
     async def retry(
         self,
@@ -266,21 +269,24 @@ class Session:
         inputs: Mapping[str, Any] | None = None,
         *,
         tasks: Sequence[str] = (),
-        replayed: Replayed | None = None,
+        file: correcting.File = correcting.File.REFUSE,
+        correction: Correction | None = None,
         **manner: Unpack[Manner],
     ) -> RunReport:
         """Run again what failed or was cancelled in an ended run, and what hangs on it; the rest keeps its results.
 
-        ``tasks`` (ids or static paths) run again too, however they ended, with all that hangs on them. ``replayed`` is
-        what :func:`autoglm.app.correcting.plan_retry` read, so that it need not be read twice.
+        ``tasks`` (ids or static paths) run again too, however they ended, with all that hangs on them. ``file`` and
+        ``correction`` are as in :meth:`resume`.
 
         Raises:
             LeaseHeld: another process drives it.
-            UsageError: it has not ended, it succeeded and no tasks are given, or there is no such task.
+            UsageError: it has not ended, it succeeded and nothing is asked for, there is no such task, or the file has
+                changed.
         """
-        if replayed is None:
-            replayed = correcting.plan_retry(self, run_id, tasks).replayed
-        return await self._continue(run_id, [m.Reopen(tuple(tasks))], inputs, manner, replayed=replayed)
+        if correction is None:
+            correction = correcting.plan_retry(self, run_id, tasks, file)
+        reopen = m.Reopen(correction.tasks)
+        return await self._continue(run_id, [reopen], inputs, manner, correction=correction)
 
     async def cancel(self, run_id: str, reason: str = "") -> str:
         """Cancel a run: by a message to whoever drives it, or here when nobody does. Return its status then.
@@ -302,18 +308,20 @@ class Session:
 
     def replayed(self, run_id: str) -> Replayed:
         """Return a run replayed from its journal, to go on with. Raises StoreError."""
-        workflow, _ = read_definition(self.store, read_created(self.store, run_id))
         redactor = Redactor()
-        view = SecretView(self.project, redactor)
-        return Replayed(*replay(self.store, run_id, compile_graph(workflow, self.catalog), view), redactor)
+        return Replayed(*self._replay(run_id, SecretView(self.project, redactor)), redactor)
 
     def open_run(self, run_id: str) -> tuple[Run, Workflow, str]:
         """Return a run replayed from its journal, to look at; its workflow; and the text of its file."""
-        created = read_created(self.store, run_id)
-        workflow, source = read_definition(self.store, created)
-        graph = compile_graph(workflow, self.catalog)
-        run, _ = replay(self.store, run_id, graph)
+        run, _ = self._replay(run_id)
+        workflow, source = read_definition(self.store, run.created or read_created(self.store, run_id))
         return run, workflow, source
+
+    def _replay(self, run_id: str, secrets: SecretView | None = None) -> tuple[Run, int]:
+        workflow, _ = read_definition(self.store, read_created(self.store, run_id))
+        catalog = self.catalog
+        graph = compile_graph(workflow, catalog)
+        return replay(self.store, run_id, graph, secrets, lambda changed: compile_graph(changed, catalog))
 
     def drain(self) -> None:
         """Let the present run finish what runs, and start nothing more; it stays resumable."""
@@ -337,15 +345,21 @@ class Session:
         manner: Manner,
         *,
         needs_secrets: bool = True,
-        replayed: Replayed | None = None,
+        correction: Correction | None = None,
     ) -> RunReport:
         lease, heard = self._acquire(run_id)
         try:
-            secret_inputs = self._secret_inputs(run_id, inputs or {}) if needs_secrets else {}
-            if replayed is None or replayed.last != self.store.get_run(run_id).last_seq:
-                replayed = self.replayed(run_id)
-            run, last, redactor = replayed
-            run.provide(secret_inputs)
+            found = None if correction is None else correction.replayed
+            if found is None or found.last != self.store.get_run(run_id).last_seq:
+                found = self.replayed(run_id)
+            run, last, redactor = found
+            if correction is not None and correction.change:
+                last, secrets = adopt(self, found, lease, correction.change, correction.tasks, inputs or {})
+                stimuli = [m.Begin(), m.Resume()]
+            else:
+                names = run.created.secret_inputs if run.created is not None and needs_secrets else ()
+                secrets = self.secret_inputs(names, inputs or {})
+            run.provide(secrets)
         except BaseException:
             self.store.release(lease)
             raise
@@ -399,7 +413,7 @@ class Session:
             redactor.add(value)
         if on_created := manner.get("on_created"):
             on_created(run)
-        tools = Tools(self.catalog.executor_limits, self._handlers)
+        tools = Tools(self.catalog.executor_limits, self.handlers)
         services = self._services(run, tools)
         toolbox = Toolbox(
             task_type=tools.task_type,
@@ -449,10 +463,15 @@ class Session:
         heard = last_signal(store, run_id)
         return store.acquire(run_id, owner, now, LEASE_SECONDS, alive=alive), heard
 
-    def _secret_inputs(self, run_id: str, given: Mapping[str, Any]) -> dict[str, Secret]:
+    def now(self) -> float:
+        """Return the time by the session's clock: seconds since the epoch."""
+        return self._clock()
+
+    def secret_inputs(self, names: Sequence[str], given: Mapping[str, Any]) -> dict[str, Secret]:
+        """Return the secret inputs of these names, given again. Raises UsageError ``secret-input-missing``."""
         found: dict[str, Secret] = {}
         missing: list[str] = []
-        for name in read_created(self.store, run_id).secret_inputs:
+        for name in names:
             value = given.get(name, os.environ.get(INPUT_PREFIX + name.upper()))
             if value is None:
                 missing.append(name)
@@ -472,11 +491,6 @@ def _cast(stage: Stage, tools: Tools, node: Node) -> TaskType:
     return stage.cast(node, tools.task_type)
 
 
-def _definition(loaded: Loaded) -> bytes:
-    text = loaded.workflow.model_dump_json(by_alias=True, exclude_defaults=True).encode()
-    return msgspec.json.encode(Definition(msgspec.Raw(text), loaded.source, loaded.sources))
-
-
 def _described(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, FunctionInfo] | None:
     """Return what the checks need to know of handlers that were given as functions."""
     if not handlers:
@@ -484,11 +498,3 @@ def _described(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, Function
     from autoglm.tasks.handlers import Handler
 
     return {name: Handler(name, function, None).info() for name, function in handlers.items()}
-
-
-def _reads(graph: Graph, name: str) -> bool:
-    """Return whether any template of the workflow reads the root name."""
-    outputs = (graph.outputs, *(callee.outputs for callee in graph.callees.values()))
-    if any(name in template.names for template in outputs if template is not None):
-        return True
-    return any(name in template.names for node in graph.nodes for template in node_templates(node))

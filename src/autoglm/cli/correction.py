@@ -12,6 +12,7 @@ from autoglm.engine.redoing import Again, Why
 
 if TYPE_CHECKING:
     from autoglm.app.correcting import Correction
+    from autoglm.app.definitions import Difference
 
 _SHOWN = 40
 _WIDTH = 120
@@ -46,6 +47,8 @@ def agree(correction: Correction, *, plan: bool, ask: bool, json: bool, quiet: b
 
 def _show(correction: Correction) -> None:
     again = correction.again
+    if correction.change is not None:
+        _show_change(correction.change)
     count = len(again)
     keep = f"{correction.kept:,} of the file keep their results" if correction.kept else "none keeps its result"
     say(f"{count:,} task{'s' if count != 1 else ''} will run again; {keep}")
@@ -54,6 +57,15 @@ def _show(correction: Correction) -> None:
         say_table(["AGAIN", "WAS", "ITEMS", "BECAUSE"], rows, status=1)
     if count > _SHOWN:
         say(f"… and {count - _SHOWN:,} more: --plan --json")
+
+
+def _show_change(change: Difference) -> None:
+    told = change.lines()
+    say("changed since the run was started:" if told else "nothing has changed since the run was started")
+    for line in told[:_SHOWN]:
+        say(f"  {clip(harmless(line), _WIDTH)}")
+    if len(told) > _SHOWN:
+        say(f"  … and {len(told) - _SHOWN:,} more: --plan --json")
 
 
 def _items(each: Again) -> str:

@@ -35,3 +35,5 @@ MaxParallel = Annotated[
 ]
 Plan = Annotated[bool, typer.Option("--plan", help="Only tell what would run again, and why.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]
+WithChanges = Annotated[bool, typer.Option("--with-changes", help="Go on by the file and the code as they are now.")]
+AsRecorded = Annotated[bool, typer.Option("--as-recorded", help="Go on by the file as it was, though it has changed.")]

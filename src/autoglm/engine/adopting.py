@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from autoglm.engine import groups
 from autoglm.engine import messages as m
 from autoglm.engine.reopening import Chosen, below, choose, set_back, unblock
 from autoglm.engine.state import Instance, Scope
@@ -81,12 +82,13 @@ def adopt(state: RunState, event: m.DefinitionChanged, graph: Graph, at: float) 
             config=event.config,
             env=event.env,
         )
-    _rebind(state, state.root, graph.root)
+    _rebind(state, graph, state.root, graph.root)
     waiting = state.take_graph(graph)
     if state.is_final:  # it is reopened next, which does the rest
         return
     redone: set[int] = set()
     _redo(state, state.root, choose(graph.root, event.redo), at, redone)
+    state.decide_of(is_there)
     for instance in waiting:
         if id(instance) not in redone and is_there(instance):
             state.ready(instance)
@@ -103,34 +105,40 @@ def is_there(instance: Instance) -> bool:
     return True
 
 
-def _rebind(state: RunState, scope: Scope, plan: ScopePlan) -> None:
+def _rebind(state: RunState, graph: Graph, scope: Scope, plan: ScopePlan) -> None:
     """Put the tasks of ``plan`` in the places of those of the same names."""
     known = {instance.node.name: instance for instance in scope.instances if instance is not None}
+    if scope.chosen is not None:
+        scope.chosen = plan.names.get(scope.plan.nodes[scope.chosen].name)
+    if scope.opens_frame and scope.frame is not None and scope.frame.callee.key in graph.callees:
+        scope.frame.callee = graph.callees[scope.frame.callee.key]
+        scope.frame.values = None
     scope.plan = plan
     scope.instances = [known.pop(node.name, None) for node in plan.nodes]
     for gone in known.values():
         _drop(state, gone)
     for node, instance in zip(plan.nodes, scope.instances, strict=True):
         if instance is not None:
-            _rebind_instance(state, instance, node)
+            _rebind_instance(state, graph, instance, node)
     ends = [instance is not None and instance.is_final for instance in scope.instances]
-    scope.left = ends.count(False)
+    scope.left = ends.count(False) if scope.chosen is None else int(not ends[scope.chosen])
     scope.unmet = [sum(1 for edge in node.edges if not ends[edge.upstream]) for node in plan.nodes]
 
 
-def _rebind_instance(state: RunState, instance: Instance, node: Node) -> None:
+def _rebind_instance(state: RunState, graph: Graph, instance: Instance, node: Node) -> None:
     instance.node = node
     if instance.child is not None:
-        if node.body is None:
+        plan = groups.plan_of(graph, instance)
+        if plan is None:
             state.forget(instance.child)
             instance.child = None
         else:
-            _rebind(state, instance.child, node.body)
+            _rebind(state, graph, instance.child, plan)
     loop = instance.loop
     if loop is not None and node.loop is not None:
         loop.plan = node.loop.repeat
         for item in (*loop.open.values(), *loop.kept.values()):
-            _rebind_instance(state, item, node)
+            _rebind_instance(state, graph, item, node)
     elif loop is not None:
         instance.loop = None
 
@@ -139,6 +147,8 @@ def _drop(state: RunState, instance: Instance) -> None:
     """Forget a task that is no more."""
     if instance.number:
         state.counts[instance.status] -= 1
+        instance.reason = "the changed file has no such task"
+        state.touched[instance.number] = instance
     if instance.child is not None:
         state.forget(instance.child)
 

@@ -10,10 +10,11 @@ from enum import StrEnum
 
 import msgspec
 
-from autoglm.engine.reopening import Choice, Chosen, below, choose, keeps_parts, unfinished
+from autoglm.engine.reopening import Choice, Chosen, below, choose, keeps_parts
 from autoglm.engine.run_state import RunState
 from autoglm.engine.state import Instance, Scope
 from autoglm.engine.states import FAILURES, TaskStatus
+from autoglm.graph.model import Graph, ScopePlan
 
 
 class Why(StrEnum):
@@ -49,25 +50,36 @@ class Again(msgspec.Struct, frozen=True):
 
 
 def what_is_done_again(
-    run: RunState, tasks: tuple[str, ...] = (), changes: Mapping[str, tuple[Why, str]] | None = None
+    run: RunState,
+    tasks: tuple[str, ...] = (),
+    changes: Mapping[str, tuple[Why, str]] | None = None,
+    graph: Graph | None = None,
 ) -> list[Again]:
-    """Return what ``RunReopened(tasks)`` would do again, in the order of the file, outer ones first.
+    """Return what will be done again, in the order of the file, outer ones first.
 
-    ``changes`` are static paths whose tasks are new or have changed, with what to say of them.
+    Of a run that has ended: what ``RunReopened(tasks)`` would set back. Of one that has not: what has begun and is
+    given up. ``changes`` are static paths whose tasks are new or have changed, with what to say of them; they are those
+    of ``graph``, by which the run will go.
     """
     changes = changes or {}
-    chosen = choose(run.graph.root, [*tasks, *changes])
-    return list(_of_scope(run.root, chosen, changes))
+    plan = (graph or run.graph).root
+    chosen = choose(plan, [*tasks, *changes])
+    return list(_of_scope(run.root, plan, chosen, changes, is_final=run.is_final))
 
 
-def _of_scope(scope: Scope, chosen: Chosen, changes: Mapping[str, tuple[Why, str]]) -> Iterator[Again]:
-    again = below(scope.plan, [*unfinished(scope), *chosen])
-    for local, node in enumerate(scope.plan.nodes):
-        if local not in again:
+def _of_scope(
+    scope: Scope, plan: ScopePlan, chosen: Chosen, changes: Mapping[str, tuple[Why, str]], *, is_final: bool
+) -> Iterator[Again]:
+    known = {instance.node.name: instance for instance in scope.instances if instance is not None}
+    instances = [known.get(node.name) for node in plan.nodes]
+    seeds = [local for local, one in enumerate(instances) if _is_unfinished(one)] if is_final else []
+    again = below(plan, [*seeds, *chosen])
+    for local, node in enumerate(plan.nodes):
+        instance, choice = instances[local], chosen.get(local)
+        has_begun = instance is not None and instance.status is not TaskStatus.PENDING
+        if local not in again or not (is_final or has_begun or node.path in changes):
             continue
-        instance = scope.instances[local]
-        choice = chosen.get(local)
-        upstream = next((scope.plan.nodes[e.upstream].name for e in node.edges if e.upstream in again), None)
+        upstream = next((plan.nodes[e.upstream].name for e in node.edges if e.upstream in again), None)
         why, because = _why(instance, choice, upstream, changes.get(node.path))
         keeps = instance is not None and keeps_parts(instance, choice, is_below=upstream is not None)
         items = None
@@ -75,8 +87,13 @@ def _of_scope(scope: Scope, chosen: Chosen, changes: Mapping[str, tuple[Why, str
             items = len(instance.loop.kept.keys() | (choice.items if choice is not None else set()))
         was = TaskStatus.PENDING if instance is None else instance.status
         yield Again(f"{scope.prefix}{node.name}", why, because, items, keeps, was.value)
-        if keeps and instance is not None and instance.child is not None:
-            yield from _of_scope(instance.child, choice.inner if choice is not None else {}, changes)
+        if keeps and instance is not None and instance.child is not None and node.body is not None:
+            inner = choice.inner if choice is not None else {}
+            yield from _of_scope(instance.child, node.body, inner, changes, is_final=is_final)
+
+
+def _is_unfinished(instance: Instance | None) -> bool:
+    return instance is None or not instance.is_final or instance.is_failure
 
 
 def _why(

@@ -55,7 +55,7 @@ def _choose(plan: ScopePlan, chosen: Chosen, parts: list[str]) -> None:
     choice = chosen.setdefault(local, Choice())
     if number:
         choice.items.add(int(number.rstrip("]")))
-    elif len(parts) == 1 or node.loop is not None or node.body is None:
+    elif len(parts) == 1 or node.loop is not None or node.body is None or node.choose is not None:
         choice.whole = True
     else:
         _choose(node.body, choice.inner, parts[1:])

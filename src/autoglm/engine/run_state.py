@@ -576,12 +576,15 @@ class RunState:
         self.max_parallel = graph.workflow.max_parallel
         self._timers = [timer for timer in self._timers if self._is_live(timer)]
         heapify(self._timers)
-        self._candidates = deque(filter(adopting.is_there, self._candidates))
         waiting = self._ready.drain()
         self._ready = ReadyQueues(graph.pools, graph.workflow.schedule)
         for instance in self._running.values():
             self._ready.take(instance)
         return waiting
+
+    def decide_of(self, is_there: Callable[[Instance], bool]) -> None:
+        """Leave undecided what is no longer there."""
+        self._candidates = deque(filter(is_there, self._candidates))
 
     # ------------------------------------------------------------------------------------------ what is to be decided
 

@@ -25,6 +25,12 @@ class Definition(msgspec.Struct, frozen=True):
     """The text of the file, for people and for comparing."""
     sources: dict[str, str] = {}
     """The texts of the files that it calls, by their keys."""
+    path: str = ""
+    """Where the file is: relative to the project's folder when it lies in it. Empty: there was none."""
+    code: dict[str, str] = {}
+    """What the tasks use as code, to its digest; see :mod:`autoglm.spec.changes`."""
+    uses: dict[str, tuple[str, ...]] = {}
+    """A task's static path to the keys of ``code`` that it uses."""
 
 
 def read_created(store: Store, run_id: str) -> m.RunCreated:
@@ -43,17 +49,44 @@ def read_created(store: Store, run_id: str) -> m.RunCreated:
 
 def read_definition(store: Store, created: m.RunCreated) -> tuple[Workflow, str]:
     """Return the workflow a run was started with, and its source text."""
-    definition = msgspec.json.decode(store.get_blob(created.definition.digest), type=Definition)
-    return Workflow.model_validate_json(bytes(definition.workflow)), definition.source
+    workflow, definition = decode_definition(store.get_blob(created.definition.digest))
+    return workflow, definition.source
 
 
-def replay(store: Store, run_id: str, graph: Graph, secrets: Mapping[str, Any] | None = None) -> tuple[Run, int]:
+def read_current(store: Store, run_id: str) -> m.RunCreated:
+    """Return a run's first event as it holds now: with the definition by which the run goes on. Raises StoreError."""
+    created = read_created(store, run_id)
+    for stored in store.read(run_id, after=1):
+        if b'"definition_changed"' in stored.payload:
+            for event in decode_record(stored.payload).events:
+                if isinstance(event, m.DefinitionChanged):
+                    created = msgspec.structs.replace(created, definition=event.definition, inputs=event.inputs)
+    return created
+
+
+def decode_definition(text: bytes) -> tuple[Workflow, Definition]:
+    """Return the workflow of a definition's text, and what else it holds."""
+    definition = msgspec.json.decode(text, type=Definition)
+    return Workflow.model_validate_json(bytes(definition.workflow)), definition
+
+
+def replay(
+    store: Store,
+    run_id: str,
+    graph: Graph,
+    secrets: Mapping[str, Any] | None = None,
+    compile_workflow: Callable[[Workflow], Graph] | None = None,
+) -> tuple[Run, int]:
     """Return the run as its journal tells it, and the number of its last record.
+
+    ``compile_workflow`` is for a run that goes, or will go, by a changed definition.
 
     Raises:
         StoreError: ``journal-damaged``, ``journal-too-new``.
     """
     run = Run(graph, loader(store), secrets)
+    if compile_workflow is not None:
+        run.compile = lambda text: compile_workflow(decode_definition(text)[0])
     last = 0
     for stored in store.read(run_id):
         record = decode_record(stored.payload)

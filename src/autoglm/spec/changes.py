@@ -15,16 +15,13 @@ from hashlib import sha256
 from typing import Any
 
 from autoglm.base import jsonvalue
+from autoglm.spec.calls import called, calls_of, key_of
 from autoglm.spec.model import Task, Workflow
 
-NOT_PART = frozenset(
-    {
-        "description", "labels", "priority", "pool", "resources", "timeout", "retry", "rollback", "cache", "name",
-        "tasks",
-    }
-)  # fmt: skip
+TUNING = frozenset({"priority", "pool", "resources", "timeout", "retry", "rollback", "cache"})
 """Fields that a result does not hang on: another ``timeout`` or ``retry`` does not make what succeeded wrong."""
-_LOOP_NOT_PART = frozenset({"max_parallel", "fail_fast"})
+NOT_PART = TUNING | {"name", "tasks", "description", "labels"}
+_LOOP_TUNING = frozenset({"max_parallel", "fail_fast"})
 _WORDS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ROOTS = ("vars", "config", "env")
 
@@ -32,6 +29,8 @@ _ROOTS = ("vars", "config", "env")
 class Kind(StrEnum):
     NEW = "new"
     CHANGED = "changed"
+    TUNED = "tuned"
+    """Only how and when it is tried has changed: its result stays."""
     GONE = "gone"
 
 
@@ -73,6 +72,8 @@ def fingerprint(definition: Definition, task: Task, path: str) -> str:
     """Return a digest (SHA-256, hex) of everything that the result of ``task`` hangs on, besides its upstreams."""
     inner = {each.name: fingerprint(definition, each, f"{path}.{each.name}") for each in task.tasks}
     code = {name: definition.code.get(name) for name in definition.uses.get(path, ())}
+    written = called(task)
+    code |= {written: callee_digest(definition.workflow, written)} if written is not None else {}
     parts = {"fields": _fields(task), "code": code, "values": _values(definition, task), "tasks": inner}
     return sha256(jsonvalue.encode(_sorted(parts))).hexdigest()
 
@@ -111,16 +112,53 @@ def _compare(
 def _of_task(old: Definition, new: Definition, was: Task, task: Task, path: str) -> Iterator[Change]:
     before, after = _fields(was), _fields(task)
     fields = tuple(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))
-    code = tuple(_code_differs(old, new, path))
+    code = (*_calls_differ(old, new, was, task), *_code_differs(old, new, path))
     had, has = _values(old, was), _values(new, task)
     values = tuple(sorted(name for name in had.keys() & has.keys() if had[name] != has[name]))
-    inside = list(_compare(old, new, was.tasks, task.tasks, f"{path}."))
     if fields or code or values:
         yield Change(path, Kind.CHANGED, fields, code, values)
-    elif inside and (task.loop is not None or all(change.kind is Kind.GONE for change in inside)):
+        return
+    inside = list(_compare(old, new, was.tasks, task.tasks, f"{path}."))
+    grave = [change for change in inside if change.kind is not Kind.TUNED]
+    is_whole = task.loop is not None or "choose" in task.options
+    if grave and (is_whole or all(change.kind is Kind.GONE for change in grave)):
         yield Change(path, Kind.CHANGED, ("tasks",))
-    else:
-        yield from inside
+        return
+    if tuned := tuple(_tuned(was, task)):
+        yield Change(path, Kind.TUNED, tuned)
+    yield from inside
+
+
+def _tuned(was: Task, task: Task) -> Iterator[str]:
+    yield from (name for name in sorted(TUNING) if getattr(was, name) != getattr(task, name))
+    if was.loop != task.loop:
+        yield "loop"
+
+
+def _calls_differ(old: Definition, new: Definition, was: Task, task: Task) -> Iterator[str]:
+    """Yield the workflow file that a task calls, when it, or one that it calls, is not what it was."""
+    written = called(task)
+    if written is None or called(was) != written:
+        return
+    if callee_digest(old.workflow, written) != callee_digest(new.workflow, written):
+        yield written
+
+
+def callee_digest(workflow: Workflow, written: str) -> str:
+    """Return a digest of a workflow file that ``workflow`` calls, with those that it calls."""
+    digest = sha256()
+    seen: set[str] = set()
+    waiting = [key_of("", written)]
+    while waiting:
+        key = waiting.pop()
+        callee = workflow.callees.get(key)
+        if callee is None or key in seen:
+            continue
+        seen.add(key)
+        text = callee.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"description", "callees"})
+        digest.update(jsonvalue.encode(_sorted({key: text})))
+        waiting.extend(sorted(key_of(key, each) for _, each in calls_of(callee.tasks)))
+    return digest.hexdigest()
 
 
 def _code_differs(old: Definition, new: Definition, path: str) -> Iterator[str]:
@@ -133,7 +171,7 @@ def _code_differs(old: Definition, new: Definition, path: str) -> Iterator[str]:
 def _fields(task: Task) -> dict[str, Any]:
     found = task.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=set(NOT_PART))
     if isinstance(found.get("loop"), dict):
-        found["loop"] = {name: value for name, value in found["loop"].items() if name not in _LOOP_NOT_PART}
+        found["loop"] = {name: value for name, value in found["loop"].items() if name not in _LOOP_TUNING}
     return found
 
 

@@ -74,11 +74,11 @@ def _of_run(run: str, project: Path | None, store: str | None) -> Picture:
     from autoglm.cli.drawing.picture import picture_of
     from autoglm.cli.opening import open_session
     from autoglm.graph.compile import compile_graph
-    from autoglm.runtime.recovery import read_created, read_definition
+    from autoglm.runtime.recovery import read_current, read_definition
 
     with open_session(project, store) as session:
         run_id = session.find_run(run)
-        workflow, _ = read_definition(session.store, read_created(session.store, run_id))
+        workflow, _ = read_definition(session.store, read_current(session.store, run_id))
         compiled = compile_graph(workflow, session.catalog)
         states = {}
         for node in compiled.walk():

@@ -73,9 +73,9 @@ def _tasks(session: Session, row: RunRow, status: str | None, limit: int) -> lis
     store = session.store
     if status is not None:
         return store.list_tasks(row.run_id, statuses=[status], limit=limit)
-    from autoglm.runtime.recovery import read_created, read_definition
+    from autoglm.runtime.recovery import read_current, read_definition
 
-    workflow, _ = read_definition(store, read_created(store, row.run_id))
+    workflow, _ = read_definition(store, read_current(store, row.run_id))
     found: list[TaskRow] = []
     waiting = [(task, task.name) for task in reversed(workflow.tasks)]
     while waiting and len(found) < limit:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
 from autoglm.cli import options
+
+if TYPE_CHECKING:
+    from autoglm.app.correcting import Correction, File
+    from autoglm.app.report import RunReport
+    from autoglm.app.session import Session
+    from autoglm.cli.watch import Manner
 
 Durability = Literal["full", "process"]
 
@@ -64,6 +71,10 @@ def check_run_id(run_id: str | None) -> None:
 
 def resume(
     run: options.RunId,
+    with_changes: options.WithChanges = False,
+    as_recorded: options.AsRecorded = False,
+    plan: options.Plan = False,
+    yes: options.Yes = False,
     inputs: options.SecretInputs = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -74,15 +85,16 @@ def resume(
 ) -> int:
     """Continue an interrupted run.
 
-    Nothing that was recorded is done again.
+    Nothing that was recorded is done again, unless its definition has changed and that is asked for.
     """
+    from autoglm.app.correcting import plan_resume
     from autoglm.cli.opening import open_session
-    from autoglm.cli.watch import Manner, drive
+    from autoglm.cli.watch import Manner
 
     with open_session(project, store) as session:
-        run_id = session.find_run(run)
-        start = partial(session.resume, run_id, _secrets(inputs or []), max_parallel=max_parallel)
-        return drive(session, start, Manner(json, quiet, verbose))
+        correction = plan_resume(session, session.find_run(run), _file(with_changes, as_recorded))
+        ask = Ask(plan, with_changes and not yes, show=plan or with_changes)
+        return _go_on(session, session.resume, correction, inputs, ask, Manner(json, quiet, verbose), max_parallel)
 
 
 def retry(
@@ -91,6 +103,8 @@ def retry(
         list[str] | None,
         typer.Option("--from", metavar="TASK", help="Run this task again too, and what hangs on it; may be repeated."),
     ] = None,
+    with_changes: options.WithChanges = False,
+    as_recorded: options.AsRecorded = False,
     plan: options.Plan = False,
     yes: options.Yes = False,
     inputs: options.SecretInputs = None,
@@ -106,25 +120,66 @@ def retry(
     What was cancelled, and what hangs on either, runs again too; the rest keeps its results.
     """
     from autoglm.app.correcting import plan_retry
-    from autoglm.cli.correction import agree
     from autoglm.cli.opening import open_session
-    from autoglm.cli.watch import Manner, drive
+    from autoglm.cli.watch import Manner
 
     with open_session(project, store) as session:
-        run_id = session.find_run(run)
-        tasks = tuple(from_ or ())
-        correction = plan_retry(session, run_id, tasks)
-        if not agree(correction, plan=plan, ask=bool(tasks) and not yes, json=json, quiet=quiet or not (tasks or plan)):
-            return 0
-        start = partial(
-            session.retry,
-            run_id,
-            _secrets(inputs or []),
-            tasks=tasks,
-            replayed=correction.replayed,
-            max_parallel=max_parallel,
-        )
-        return drive(session, start, Manner(json, quiet, verbose, correction.again))
+        correction = plan_retry(session, session.find_run(run), from_ or (), _file(with_changes, as_recorded))
+        is_special = bool(from_) or with_changes
+        ask = Ask(plan, is_special and not yes, show=plan or is_special)
+        return _go_on(session, session.retry, correction, inputs, ask, Manner(json, quiet, verbose), max_parallel)
+
+
+class Ask(NamedTuple):
+    """Whether to show what will run again, whether to ask then, and whether to leave it at that."""
+
+    plan_only: bool
+    ask: bool
+    show: bool
+
+
+def _go_on(
+    session: Session,
+    method: Callable[..., Awaitable[RunReport]],
+    correction: Correction,
+    inputs: list[str] | None,
+    ask: Ask,
+    manner: Manner,
+    max_parallel: int | None,
+) -> int:
+    from dataclasses import replace
+
+    from autoglm.cli.correction import agree
+    from autoglm.cli.watch import drive
+
+    given = _given(correction, inputs or [])
+    quiet = manner.quiet or not ask.show
+    if not agree(correction, plan=ask.plan_only, ask=ask.ask, json=manner.json, quiet=quiet):
+        return 0
+    start = partial(method, correction.run_id, given, correction=correction, max_parallel=max_parallel)
+    return drive(session, start, replace(manner, again=correction.again))
+
+
+def _file(with_changes: bool, as_recorded: bool) -> File:
+    from autoglm.app.correcting import File
+    from autoglm.base.errors import UsageError
+
+    if with_changes and as_recorded:
+        hint = "`--with-changes` goes on by the file as it is now, `--as-recorded` by the file as it was"
+        raise UsageError("--with-changes and --as-recorded exclude one another", code="usage", hint=hint)
+    return File.WITH_CHANGES if with_changes else File.AS_RECORDED if as_recorded else File.REFUSE
+
+
+def _given(correction: Correction, pairs: list[str]) -> dict[str, Any]:
+    """Return the inputs given again: secret ones, and with a changed file those that it brings."""
+    given: dict[str, Any] = dict(_secrets(pairs))
+    if correction.change is None:
+        return given
+    from autoglm.cli.given import read_value
+
+    declared = correction.change.loaded.workflow.inputs
+    secret = {name for name, spec in declared.items() if spec.secret}
+    return {name: text if name in secret else read_value(declared.get(name), text) for name, text in given.items()}
 
 
 def _secrets(pairs: list[str]) -> dict[str, str]:

@@ -1,0 +1,228 @@
+"""The definition of a run: what is kept of its file and its code, and how today's file differs from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from autoglm.app.code import code_of
+from autoglm.app.inputs import check_inputs
+from autoglm.base.errors import SpecError, UsageError
+from autoglm.base.redaction import Secret
+from autoglm.engine import messages as m
+from autoglm.engine.codec import encode_record
+from autoglm.graph.compile import node_templates
+from autoglm.runtime.projection import run_update, take_rows
+from autoglm.runtime.recovery import Definition
+from autoglm.spec import changes as spec
+from autoglm.stores.protocol import Append, Lease
+
+if TYPE_CHECKING:
+    from autoglm.app.loading import Loaded
+    from autoglm.app.session import Replayed, Session
+    from autoglm.engine.machine import Run
+    from autoglm.graph.model import Graph
+
+
+def definition_text(session: Session, loaded: Loaded) -> bytes:
+    """Return what is kept of a workflow beside a run's journal, as JSON text."""
+    workflow = loaded.workflow.model_dump_json(by_alias=True, exclude_defaults=True).encode()
+    code = code_of(loaded.workflow, session.catalog, session.project.root, session.handlers)
+    path = _kept_path(Path(loaded.file), session.project.root) if loaded.file else ""
+    kept = Definition(msgspec.Raw(workflow), loaded.source, loaded.sources, path, code.pieces, code.uses)
+    return msgspec.json.encode(kept)
+
+
+def blob_of(text: bytes) -> m.Blob:
+    """Return the reference to a definition's text."""
+    return m.Blob(sha256(text).hexdigest(), len(text))
+
+
+def reads(graph: Graph, name: str) -> bool:
+    """Return whether any template of the workflow reads the root name."""
+    outputs = (graph.outputs, *(callee.outputs for callee in graph.callees.values()))
+    if any(name in template.names for template in outputs if template is not None):
+        return True
+    return any(name in template.names for node in graph.nodes for template in node_templates(node))
+
+
+def _kept_path(path: Path, root: Path) -> str:
+    whole = path.absolute().resolve()
+    return str(whole.relative_to(root)) if whole.is_relative_to(root) else str(whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How today's file and code differ from a run's definition."""
+
+    loaded: Loaded
+    changes: list[spec.Change]
+    of_workflow: list[str]
+    """Fields of the workflow itself that differ."""
+
+    def __bool__(self) -> bool:
+        return bool(self.changes or self.of_workflow)
+
+    @property
+    def redo(self) -> dict[str, spec.Change]:
+        """What is new or has changed, by static path."""
+        return {each.path: each for each in self.changes if each.kind in (spec.Kind.NEW, spec.Kind.CHANGED)}
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        return tuple(each.path for each in self.changes if each.kind is spec.Kind.GONE)
+
+    def lines(self) -> list[str]:
+        """Return a line for each change, as people read it."""
+        found = [f"{each.path}: {_words(each)}" for each in self.changes]
+        return [*found, *(f"the workflow's `{name}`" for name in self.of_workflow)]
+
+
+def _words(change: spec.Change) -> str:
+    match change.kind:
+        case spec.Kind.NEW:
+            return "new"
+        case spec.Kind.GONE:
+            return "no longer there"
+        case spec.Kind.TUNED:
+            return f"{change} (keeps its result)"
+        case spec.Kind.CHANGED:
+            return f"{change} changed"
+
+
+def differs_in_file(session: Session, run: Run) -> bool:
+    """Return whether the file that a run was started from still exists and reads otherwise now."""
+    path, definition = _file_of(session, run)
+    try:
+        return path is not None and path.read_bytes().decode("utf-8", "replace") != definition.source
+    except OSError:
+        return False
+
+
+def difference(session: Session, run: Run, *, with_code: bool = True) -> Difference:
+    """Return how today's file, and the code that it uses, differ from the definition by which a run goes.
+
+    Raises:
+        SpecError: the file as it is now has errors.
+        UsageError: ``file-not-found``: it is no longer there.
+    """
+    path, definition = _file_of(session, run)
+    if path is None:
+        hint = "a run that was started from Python has no file to go by"
+        raise UsageError("the file that the run was started from is not there", code="file-not-found", hint=hint)
+    loaded = session.load(path)
+    created = run.created
+    settings = session.project
+    now = code_of(loaded.workflow, session.catalog, settings.root, session.handlers) if with_code else None
+    was = spec.Definition(
+        run.graph.workflow,
+        definition.code,
+        definition.uses,
+        created.config if created is not None else {},
+        created.env if created is not None else {},
+    )
+    new = spec.Definition(
+        loaded.workflow,
+        now.pieces if now is not None else {},
+        now.uses if now is not None else {},
+        settings.settings.config if with_code else was.config,
+        settings.env() if with_code else was.env,
+    )
+    return Difference(loaded, spec.compare(was, new), spec.workflow_changes(was.workflow, new.workflow))
+
+
+def refuse_changed(session: Session, run_id: str, run: Run, what: str) -> None:
+    """Refuse to go on by the recorded definition when the file has changed. Raises UsageError ``workflow-changed``."""
+    if not differs_in_file(session, run):
+        return
+    hint = (
+        f"`autoglm {what} {run_id} --with-changes` goes on by the file as it is now, and does again what changed; "
+        "`--as-recorded` by the file as it was"
+    )
+    try:
+        found = difference(session, run, with_code=False)
+    except SpecError as error:
+        told = [f"it has an error now: {each}" for each in error.diagnostics[:3]]
+    else:
+        told = found.lines()
+    if told:
+        shown = "\n".join(f"  - {line}" for line in told[:20])
+        more = f"\n  - and {len(told) - 20} more" if len(told) > 20 else ""
+        message = f"the workflow file has changed since run {run_id} was started:\n{shown}{more}"
+        raise UsageError(message, code="workflow-changed", hint=hint)
+
+
+def _file_of(session: Session, run: Run) -> tuple[Path | None, Definition]:
+    created = run.created
+    if created is None:
+        return None, Definition(msgspec.Raw(b"{}"))
+    definition = msgspec.json.decode(session.store.get_blob(created.definition.digest), type=Definition)
+    path = session.project.root / (definition.path or created.file) if definition.path or created.file else None
+    return (path if path is not None and path.is_file() else None), definition
+
+
+def adopt(
+    session: Session,
+    found: Replayed,
+    lease: Lease,
+    change: Difference,
+    tasks: tuple[str, ...],
+    given: Mapping[str, Any],
+) -> tuple[int, Mapping[str, Secret]]:
+    """Commit that a run goes on by today's definition; return its last record's number and its secret inputs.
+
+    What the engine commands is left aside: the run is owed it when it begins again.
+
+    Raises:
+        UsageError: the inputs do not fit the new file, or a secret one is missing.
+        StoreError: the commit failed.
+    """
+    run = found.run
+    created = run.created
+    if created is None:
+        return found.last, {}
+    event, text, secrets = _event(session, created, change, given)
+    reopen = [m.Reopen((*tasks, *event.redo))] if run.is_final else []
+    now = session.now()
+    decision = run.handle([m.Adopt(event, text), *reopen], now)
+    seq = found.last + 1
+    append = Append(
+        run_id=created.run_id,
+        epoch=lease.epoch,
+        seq=seq,
+        payload=encode_record(now, decision.events),
+        update=run_update(run, now),
+        tasks=take_rows(run, seq),
+        blobs=decision.blobs,
+    )
+    if (error := session.store.append([append])[0]) is not None:
+        raise error
+    run.saved(decision.blobs)
+    return seq, secrets
+
+
+def _event(
+    session: Session, created: m.RunCreated, change: Difference, given: Mapping[str, Any]
+) -> tuple[m.DefinitionChanged, bytes, Mapping[str, Secret]]:
+    workflow = change.loaded.workflow
+    known = workflow.inputs if workflow.inputs or not workflow.inputs_inferred else created.inputs
+    secrets = session.secret_inputs([name for name in created.secret_inputs if name in known], given)
+    values = {name: value for name, value in created.inputs.items() if name in known}
+    more = {name: value for name, value in given.items() if name not in secrets}
+    inputs, new_secrets = check_inputs(workflow, {**values, **{n: str(s) for n, s in secrets.items()}, **more})
+    text = definition_text(session, change.loaded)
+    event = m.DefinitionChanged(
+        definition=blob_of(text),
+        redo=tuple(change.redo),
+        gone=change.gone,
+        inputs=inputs,
+        secret_inputs=tuple(sorted(new_secrets)),
+        config=dict(session.project.settings.config),
+        env=session.project.env() if reads(change.loaded.graph, "env") else {},
+    )
+    return event, text, new_secrets
