@@ -114,8 +114,9 @@ class World:
 
     def _show(self) -> None:
         """Keep the rows that people see as a store would."""
-        gone = tuple(self.run.dropped)
-        self.rows = {number: row for number, row in self.rows.items() if not row[0].startswith(gone)}
+        gone = set(self.run.dropped)
+        below = tuple(each for each in gone if each[-1] in ".[]")
+        self.rows = {n: row for n, row in self.rows.items() if row[0] not in gone and not row[0].startswith(below)}
         self.rows |= {number: (each.id, str(each.status)) for number, each in self.run.touched.items()}
         self.run.dropped.clear()
         self.run.touched.clear()

@@ -17,7 +17,7 @@ from autoglm.base.redaction import Secret
 from autoglm.engine import messages as m
 from autoglm.engine.codec import encode_record
 from autoglm.graph.compile import node_templates
-from autoglm.runtime.projection import run_update, take_rows
+from autoglm.runtime.projection import run_update, take_dropped, take_rows
 from autoglm.runtime.recovery import Definition
 from autoglm.spec import changes as spec
 from autoglm.stores.protocol import Append, Lease
@@ -198,6 +198,7 @@ def adopt(
         payload=encode_record(now, decision.events),
         update=run_update(run, now),
         tasks=take_rows(run, seq),
+        dropped=take_dropped(run),
         blobs=decision.blobs,
     )
     if (error := session.store.append([append])[0]) is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autoglm.engine import groups
+from autoglm.engine import forgetting, groups
 from autoglm.engine import messages as m
 from autoglm.engine.reopening import Chosen, below, choose, set_back, unblock
 from autoglm.engine.state import Instance, Scope
@@ -89,6 +89,9 @@ def adopt(state: RunState, event: m.DefinitionChanged, graph: Graph, at: float) 
     redone: set[int] = set()
     _redo(state, state.root, choose(graph.root, event.redo), at, redone)
     state.decide_of(is_there)
+    for number, instance in list(state.touched.items()):  # given up just now, and dropped with what it lay in
+        if not is_there(instance):
+            del state.touched[number]
     for instance in waiting:
         if id(instance) not in redone and is_there(instance):
             state.ready(instance)
@@ -99,7 +102,8 @@ def is_there(instance: Instance) -> bool:
     for at in instance.path():
         held = at.scope.instances[at.node.local] if at.node.local < len(at.scope.instances) else None
         if at.index is not None:
-            held = None if held is None or held.loop is None else held.loop.open.get(at.index)
+            loop = None if held is None else held.loop
+            held = None if loop is None else loop.open.get(at.index) or loop.kept.get(at.index)
         if held is not at or (at.scope.owner is not None and at.scope.owner.child is not at.scope):
             return False
     return True
@@ -127,30 +131,24 @@ def _rebind(state: RunState, graph: Graph, scope: Scope, plan: ScopePlan) -> Non
 
 def _rebind_instance(state: RunState, graph: Graph, instance: Instance, node: Node) -> None:
     instance.node = node
-    if instance.child is not None:
-        plan = groups.plan_of(graph, instance)
-        if plan is None:
-            state.forget(instance.child)
-            instance.child = None
-        else:
-            _rebind(state, graph, instance.child, plan)
+    plan = groups.plan_of(graph, instance)
+    if (instance.child is not None and plan is None) or (instance.loop is not None and node.loop is None):
+        forgetting.forget_below(state, instance)  # it is another kind of task now, and is done again
+    if instance.child is not None and plan is not None:
+        _rebind(state, graph, instance.child, plan)
     loop = instance.loop
     if loop is not None and node.loop is not None:
         loop.plan = node.loop.repeat
         for item in (*loop.open.values(), *loop.kept.values()):
             _rebind_instance(state, graph, item, node)
-    elif loop is not None:
-        instance.loop = None
 
 
 def _drop(state: RunState, instance: Instance) -> None:
     """Forget a task that is no more."""
+    forgetting.forget_below(state, instance)
     if instance.number:
         state.counts[instance.status] -= 1
-        instance.reason = "the changed file has no such task"
-        state.touched[instance.number] = instance
-    if instance.child is not None:
-        state.forget(instance.child)
+        state.dropped.append(instance.id)
 
 
 def _redo(state: RunState, scope: Scope, chosen: Chosen, at: float, redone: set[int]) -> None:

@@ -55,8 +55,14 @@ class _Run:
             self.by_task[task.task] = task.number
         self.logs.extend(append.logs)
 
-    def _drop(self, beginnings: tuple[str, ...]) -> None:
-        self.tasks = {number: row for number, row in self.tasks.items() if not row.task.startswith(beginnings)}
+    def _drop(self, dropped: tuple[str, ...]) -> None:
+        ids = set(dropped)
+        beginnings = tuple(each for each in dropped if each[-1] in ".[]")
+        self.tasks = {
+            number: row
+            for number, row in self.tasks.items()
+            if row.task not in ids and not row.task.startswith(beginnings)
+        }
         self.numbers = sorted(self.tasks)
         self.by_task = {self.tasks[number].task: number for number in self.numbers}
 

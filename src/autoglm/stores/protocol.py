@@ -100,7 +100,7 @@ class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     update: RunUpdate | None = None
     tasks: Sequence[TaskRow] = ()
     dropped: Sequence[str] = ()
-    """Beginnings of task ids: older rows of such tasks are deleted. A beginning ends in ``.``, ``[`` or ``]``."""
+    """Task ids, or beginnings of them, which end in ``.``, ``[`` or ``]``: older rows of such tasks are deleted."""
     logs: Sequence[LogLine] = ()
     blobs: Mapping[str, bytes] = {}
 

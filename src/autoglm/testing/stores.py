@@ -521,6 +521,8 @@ class StoreTests:
         assert codes(store.append([record(2, dropped=["a["])])) == ["sequence-conflict"]
         store.append([record(3, dropped=["a[", "a.", "a\u00e9["])])
         assert [found.task for found in store.list_tasks(run)] == ["a", "ab"]
+        store.append([record(4, dropped=["a"])])
+        assert [found.task for found in store.list_tasks(run)] == ["ab"], "an id is no beginning of others"
         assert len(store.list_tasks("other")) == len(rows)
 
     def test_tasks_are_listed_in_pages_by_status_and_node(self, store: Store, run: str) -> None:
