@@ -25,7 +25,7 @@ from autoglm.spec.model import Degrade, Loop, OnError, Retry, Workflow
 from tests.golden import check_golden
 
 from .flows import each, group, task, workflow
-from .world import CATALOG, World
+from .world import CATALOG, World, compiled
 
 FOLDER = Path(__file__).parent.parent / "golden" / "histories"
 STEADY = Retry(max_attempts=2, delay=1.0, jitter="none")
@@ -216,10 +216,27 @@ def stepwise() -> World:
     return world
 
 
-HISTORIES: dict[str, Callable[[], World]] = {
-    story.__name__: story
-    for story in (branch, retries, loop_over_file, groups, fail_fast, cancelled_and_reopened, recovered)
-} | {"failed_before_it_began": failed_before_it_began, "until": until, "parked": parked, "stepwise": stepwise}
+def corrected() -> World:
+    """A task runs when the file changes: it is begun anew, one is new, one is gone; then one is done again by name."""
+    world = World(workflow(task("kept"), task("edited", "kept"), task("gone", "kept")))
+    for name in ("kept", "gone"):
+        world.succeed(name)
+    world.adopt(workflow(task("kept"), task("edited", "kept", arguments={"x": 1}), task("new", "edited")))
+    world.succeed("edited", b"2")
+    world.succeed("new", b"3")
+    world.handle(m.Reopen(("new",)))
+    world.succeed("new", b"4")
+    return world
+
+
+HISTORIES: dict[str, Callable[[], World]] = (
+    {
+        story.__name__: story
+        for story in (branch, retries, loop_over_file, groups, fail_fast, cancelled_and_reopened, recovered)
+    }
+    | {"failed_before_it_began": failed_before_it_began, "until": until, "parked": parked, "stepwise": stepwise}
+    | {"corrected": corrected}
+)
 
 
 def short(run: Run) -> dict[str, Any]:
@@ -248,8 +265,12 @@ def _task(status: str, number: int, attempts: int, stopping: Any, result: Any, *
 
 def written(world: World) -> str:
     """Return a run as its golden file holds it."""
-    flow = world.graph.workflow.model_dump_json(by_alias=True, exclude_defaults=True)
-    lines = ["{", f'"workflow": {flow},', '"records": [']
+    flow = world.first.workflow.model_dump_json(by_alias=True, exclude_defaults=True)
+    later = [f'"{digest}": {text.decode()}' for digest, text in world.blobs.items() if b'"tasks"' in text]
+    lines = ["{", f'"workflow": {flow},']
+    if later:
+        lines.append(f'"definitions": {{{", ".join(later)}}},')
+    lines.append('"records": [')
     for number, payload in enumerate(world.journal, 1):
         record = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
         events = msgspec.json.decode(record["events"], type=list[msgspec.Raw])
@@ -289,7 +310,9 @@ def test_today_s_code_writes_the_same_history(name: str) -> None:
 def test_today_s_code_replays_every_history(path: Path) -> None:
     history = json.loads(path.read_bytes())
     graph = compile_graph(Workflow.model_validate(history["workflow"]), CATALOG)
-    run = Run(graph, lambda blob: b"null")
+    later = {digest: json.dumps(flow).encode() for digest, flow in history.get("definitions", {}).items()}
+    run = Run(graph, lambda blob: later.get(blob.digest, b"null"))
+    run.compile = compiled
     for raw in history["records"]:
         record = decode_record(msgspec.json.encode(raw))
         for event in record.events:

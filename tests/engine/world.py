@@ -44,7 +44,7 @@ class World:
     """One run of ``workflow``, driven step by step."""
 
     def __init__(self, workflow: Workflow, **inputs: object) -> None:
-        self._first = compile_graph(workflow, CATALOG)
+        self.first = compile_graph(workflow, CATALOG)
         self.blobs: dict[str, bytes] = {}
         self.run = self._new_run()
         self.now = 1000.0
@@ -65,7 +65,7 @@ class World:
         self.handle(m.Create(created, b"{}"), m.Begin())
 
     def _new_run(self) -> Run:
-        run = Run(self._first, lambda blob: self.blobs[blob.digest])
+        run = Run(self.first, lambda blob: self.blobs[blob.digest])
         run.compile = compiled
         return run
 

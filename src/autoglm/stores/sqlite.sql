@@ -122,17 +122,6 @@ BEGIN
   SELECT run_no, NEW.seq, NEW.crc, NEW.size, NEW.payload FROM runs
   WHERE run_id = NEW.run_id AND NEW.seq IS NOT NULL;
 
-<<<<<<< HEAD
-=======
-  DELETE FROM tasks WHERE NEW.dropped IS NOT NULL AND id IN (
-    SELECT t.id FROM json_each(NEW.dropped) AS j, runs AS r, tasks AS t
-    WHERE r.run_id = NEW.run_id AND t.run_no = r.run_no AND t.task >= j.value
-      AND t.task < CASE WHEN substr(j.value, -1) IN ('.', '[', ']')
-        THEN substr(j.value, 1, length(j.value) - 1) || char(unicode(substr(j.value, -1)) + 1)
-        ELSE j.value || char(1) END
-  );
-
->>>>>>> f8d611f (Drop the rows of tasks that a changed file no longer has)
   INSERT INTO tasks
   SELECT
     r.run_no << 32 | (j.value ->> 0), r.run_no, j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4,
@@ -159,11 +148,14 @@ END;
 INSERT INTO appends VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: drop-tasks
--- Rows of a run whose task ids begin with one of the texts in ?2, but for those whose numbers are in ?3.
+-- Rows of a run whose task ids are in ?2, or begin with one of the texts there that end in `.`, `[` or `]`; but for
+-- those whose numbers are in ?3.
 DELETE FROM tasks WHERE id IN (
   SELECT t.id FROM json_each(?2) AS j, runs AS r, tasks AS t
   WHERE r.run_id = ?1 AND t.run_no = r.run_no AND t.task >= j.value
-    AND t.task < substr(j.value, 1, length(j.value) - 1) || char(unicode(substr(j.value, -1)) + 1)
+    AND t.task < CASE WHEN substr(j.value, -1) IN ('.', '[', ']')
+      THEN substr(j.value, 1, length(j.value) - 1) || char(unicode(substr(j.value, -1)) + 1)
+      ELSE j.value || char(1) END
     AND t.id & 0xffffffff NOT IN (SELECT value FROM json_each(?3))
 );
 
