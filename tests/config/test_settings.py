@@ -17,7 +17,7 @@ from autoglm.config.settings import (
     TelemetrySettings,
     load_settings,
 )
-from autoglm.spec.model import Durability, ModelSpec, Retry
+from autoglm.spec.model import Durability, McpServer, ModelSpec, Retry
 
 DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -152,6 +152,7 @@ def test_every_setting_is_documented_with_an_example() -> None:
     below: dict[str, tuple[type[BaseModel], ...]] = {
         "models": (ModelSpec,),
         "executors": (ExecutorSettings,),
+        "mcp": (McpServer,),
         "secrets": (SecretsSettings,),
         "telemetry": (TelemetrySettings,),
         "defaults": (TaskDefaults, Retry),

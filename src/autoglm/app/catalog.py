@@ -118,6 +118,7 @@ def build_catalog(
         executor_limits=project.settings.executor_limits,
         files=ProjectFiles(project.root),
         config=project.settings.config,
+        mcp_servers=frozenset(project.settings.mcp),
         env=frozenset(project.settings.env),
     )
     return catalog, diagnostics

@@ -426,6 +426,7 @@ class Session:
                 for key, callee in run.graph.callees.items()
             },
             project_models=Models(self.project.settings.models, run.world.values),
+            mcp_servers=self.project.settings.mcp,
             environment=Environment(self.project, redactor),
             redactor=redactor,
             clock=self._clock,

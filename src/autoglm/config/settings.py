@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationErro
 
 from autoglm.base.diagnostics import Diagnostic, Place, did_you_mean, sort_diagnostics
 from autoglm.base.errors import SpecError
-from autoglm.spec.model import Durability, Model, ModelLimits, ModelSpec, Retry, Seconds
+from autoglm.spec.model import Durability, McpServer, Model, ModelLimits, ModelSpec, Retry, Seconds
 
 if TYPE_CHECKING:
     from autoglm.spec.document import Document
@@ -88,6 +88,8 @@ class Settings(Model):
     retention: Seconds | None = 30 * 86400.0
     """Age of ended runs that ``autoglm prune`` deletes; null keeps all."""
     defaults: TaskDefaults = Field(default_factory=TaskDefaults)
+    mcp: dict[str, McpServer] = Field(default_factory=dict)
+    """MCP servers whose tools agents may call."""
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 
     @property
@@ -183,6 +185,8 @@ def _known_names(loc: tuple[int | str, ...]) -> Iterable[str]:
             model = ExecutorSettings
         case ("secrets",):
             model = SecretsSettings
+        case ("mcp", _):
+            model = McpServer
         case ("telemetry",):
             model = TelemetrySettings
         case ("defaults",):

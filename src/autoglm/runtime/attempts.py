@@ -7,6 +7,8 @@ asked for is not made.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from autoglm.engine.messages import StartAttempt
@@ -15,7 +17,7 @@ from autoglm.executors.protocol import Executor, Work
 from autoglm.graph.model import Node
 from autoglm.llm.calls import ModelCall
 from autoglm.spec.jsonform import to_text
-from autoglm.tasks.protocol import Attempt, TaskContext
+from autoglm.tasks.protocol import Attempt, TaskContext, TaskType
 
 if TYPE_CHECKING:
     from autoglm.runtime.dispatch import Dispatcher
@@ -51,10 +53,40 @@ class LiveAttempt(Attempt):
         self.environment = tools.environment
         self.refuses_models = tools.refuses_models
         self.memo = command.memo
+        self.mcp_servers = tools.mcp_servers
         self.usage = {}
 
     def log(self, stream: str, text: str) -> None:
         self._dispatcher.log_line(self._command, stream, text)
+
+    def task_type(self, name: str) -> TaskType:
+        return self._dispatcher.tools.task_type(name)
+
+    def part(
+        self, step: str, name: str, executor: str, options: Mapping[str, Any], arguments: Mapping[str, Any]
+    ) -> Attempt:
+        where = self._dispatcher.tools.executor(executor)
+        own = self.context
+        return Attempt(
+            name=name,
+            options=options,
+            arguments=arguments,
+            env={},
+            output_schema=None,
+            context=replace(own, task_id=f"{own.task_id}/{step}", input_data=MappingProxyType(dict(arguments))),
+            root=self.root,
+            execute=lambda work: where.run(work, self.log),
+            log=self.log,
+            executor=executor,
+            services=self.services,
+            offline=self.offline,
+            models=self.models,
+            project_models=self.project_models,
+            environment=self.environment,
+            on_call=self.on_call,
+            task_type=self.task_type,
+            usage=self.usage,
+        )
 
     def execute(self, work: Work) -> Awaitable[Any]:
         return self._executor.run(work, self.log)

@@ -30,7 +30,7 @@ from autoglm.runtime.schemas import check_schema
 from autoglm.runtime.sources import Source, open_source
 from autoglm.runtime.steps import MAX_BYTES, Steps
 from autoglm.runtime.telemetry import traceparent
-from autoglm.spec.model import ModelSpec
+from autoglm.spec.model import McpServer, ModelSpec
 from autoglm.stores.protocol import LogLine
 from autoglm.tasks.protocol import Attempt, Park, Services, TaskContext, TaskType
 
@@ -51,6 +51,7 @@ class Toolbox:
     callee_models: Mapping[str, Mapping[str, ModelSpec]] = field(default_factory=dict)
     """Those of the files that it calls, by their keys."""
     project_models: Mapping[str, ModelSpec] = field(default_factory=dict)
+    mcp_servers: Mapping[str, McpServer] = field(default_factory=dict)
     environment: Mapping[str, str] | None = None
     """Where keys and addresses of models are looked up; None stands for the process environment."""
     redactor: Redactor = field(default_factory=Redactor)

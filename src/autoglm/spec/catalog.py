@@ -77,6 +77,8 @@ class Catalog:
     ``in`` is cheap, and right for any spelling of a path; going over all of them is for suggestions only.
     """
     config: Mapping[str, Any] = field(default_factory=dict)
+    mcp_servers: AbstractSet[str] = frozenset()
+    """Names of the MCP servers that the settings declare."""
     env: frozenset[str] = frozenset()
     """Names of environment variables that templates may read."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from autoglm.base.durations import parse_duration
 
@@ -176,6 +176,24 @@ class ModelSpec(Model):
     """How long prompt and answer may be together: a prompt that cannot fit is refused before it is sent."""
     adapter: Adapter | None = None
     """A client library to call it with, instead of our own client; each is an extra to install."""
+
+
+class McpServer(Model):
+    """An MCP server of the project: a ``command`` that speaks over its standard streams, or a ``url``."""
+
+    command: tuple[str, ...] = ()
+    """The program and its arguments; it runs in the project's root."""
+    url: str | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    """Variables that its process gets beside the few that every one gets."""
+    timeout: Seconds = 60.0
+    """For each request."""
+
+    @model_validator(mode="after")
+    def _has_one_way(self) -> Self:
+        if bool(self.command) == (self.url is not None):
+            raise ValueError("an MCP server has a `command` or a `url`")
+        return self
 
 
 class Task(Model):

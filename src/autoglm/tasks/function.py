@@ -70,6 +70,10 @@ class FunctionTask:
             handlers = self._projects.setdefault(root, Handlers(root, self._extra))
         return handlers
 
+    async def find(self, handlers: Handlers, name: str) -> Handler:
+        """Return a function, imported on a thread of ours if need be. Raises TaskError."""
+        return handlers.known(name) or await self._importing.call(handlers.get, {"name": name})
+
     def default_executor(self, task: Task, catalog: Catalog) -> str:
         """Return ``inline`` for an async function, else ``thread``."""
         function = _info(task, catalog)
@@ -90,11 +94,8 @@ class FunctionTask:
 
     async def run(self, attempt: Attempt) -> Any:
         """Call the function and return what it returns. Raises TaskError, whatever the function raised."""
-        name = attempt.options.get("handler") or attempt.name
         handlers = self._projects.get(attempt.root) or self.handlers(attempt.root)
-        handler = handlers.known(name)
-        if handler is None:
-            handler = await self._importing.call(handlers.get, {"name": name})
+        handler = await self.find(handlers, attempt.options.get("handler") or attempt.name)
         arguments = await _bind(handler, attempt, handlers)
         try:
             value = await attempt.execute(_work(handler, attempt, arguments))

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autoglm.base.diagnostics import Diagnostic
+from autoglm.base.errors import TaskError
 from autoglm.base.ids import idempotency_key
 from autoglm.executors.protocol import Work
 from autoglm.llm.calls import ModelCall
 from autoglm.spec.catalog import Catalog, TaskTypeInfo
-from autoglm.spec.model import ModelSpec, Task
+from autoglm.spec.model import McpServer, ModelSpec, Task
 
 
 class Services(Protocol):
@@ -30,6 +31,10 @@ def _no_log(stream: str, text: str) -> None:
 
 def _no_call(call: ModelCall) -> None:
     """Take a call and drop it."""
+
+
+def _no_task_type(name: str) -> TaskType:
+    raise TaskError(f"no task type `{name}` is at hand here", code="task-type-failed", retryable=False)
 
 
 @dataclass(slots=True)
@@ -144,6 +149,8 @@ class Attempt:
     """The file's ``models``, before the project's and the built-in ones."""
     project_models: Mapping[str, ModelSpec] = field(default_factory=dict)
     """The ``models`` of the project's settings."""
+    mcp_servers: Mapping[str, McpServer] = field(default_factory=dict)
+    """MCP servers of the project's settings, by name."""
     environment: Mapping[str, str] | None = None
     """Where keys and addresses of models are looked up; None stands for the process environment."""
     on_call: Callable[[ModelCall], None] = _no_call
@@ -163,8 +170,20 @@ class Attempt:
     """
     memo: Any = None
     """What the attempt left for itself when it raised :class:`Park`; None when it has not."""
+    task_type: Callable[[str], TaskType] = _no_task_type
+    """Another task type by name, to do a part of the work."""
     usage: dict[str, Any] = field(default_factory=dict)
     """What the attempt used: ``{"calls": 1, "input_tokens": …, "output_tokens": …}``; summed over the run."""
+
+    def part(
+        self, step: str, name: str, executor: str, options: Mapping[str, Any], arguments: Mapping[str, Any]
+    ) -> Attempt:
+        """Return an attempt at a part of this one's work, for another task type to run.
+
+        ``step`` tells it from the other parts: its idempotency key is made of it. It logs, and counts what it uses,
+        where this attempt does; nothing of it is recorded unless it is a :meth:`step` of this one.
+        """
+        raise NotImplementedError
 
 
 class TaskType(Protocol):
