@@ -146,6 +146,11 @@ def _check_tool(
                 "agent-tools", f"`{key}` is nothing that this tool knows", hint=near and f"did you mean `{near}`?"
             ),
         )
+    script = spec.options.get("script")
+    if spec.type == "script" and isinstance(script, str) and catalog.files is not None and script not in catalog.files:
+        close = did_you_mean(script, catalog.files)
+        hint = f"did you mean `{close}`?" if close else "scripts are relative to the project's root"
+        yield (*path, "script"), Diagnostic("missing-file", f"the script `{script}` does not exist", hint=hint)
     if spec.type != "function" and spec.parameters is None:
         message = f"the tool `{spec.name}` does not say what it takes"
         hint = "add `parameters: {type: object, properties: {…}}`, a JSON Schema"

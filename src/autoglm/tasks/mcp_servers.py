@@ -106,7 +106,7 @@ def _caller(client: Client, name: str) -> Callable[[dict[str, Any], str], Awaita
         try:
             result = await client.call_tool(name, arguments)
         except MCPError as error:
-            raise TaskError(f"{name}: {error}", code="tool-failed") from error
+            raise TaskError(f"{name}: {error}") from error
         return _value(name, result)
 
     return call
@@ -116,7 +116,7 @@ def _value(name: str, result: CallToolResult) -> Any:
     """Return what a tool gave: its structured value, else its texts. Raises TaskError when it says that it failed."""
     texts = [block.text for block in result.content if getattr(block, "text", None) is not None]  # type: ignore[union-attr]
     if result.is_error:
-        raise TaskError("\n".join(texts) or f"{name} failed and does not say why", code="tool-failed")
+        raise TaskError("\n".join(texts) or f"{name} failed and does not say why")
     if result.structured_content is not None:
         return result.structured_content
     others = len(result.content) - len(texts)

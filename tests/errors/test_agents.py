@@ -1,0 +1,78 @@
+"""Errors of agents and their tools."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from tests.errors.scene import Scene
+from tests.llm.peer import Peer, completion, serve
+
+TOOLS = "def weather(city: str) -> str:\n    return 'blue'\n"
+SERVER = """
+from mcp.server import MCPServer
+
+server = MCPServer("books")
+
+
+@server.tool()
+def find_book(title: str) -> str:
+    return title
+
+
+server.run()
+"""
+CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+AGAIN = completion(choices=[{"message": {"role": "assistant", "content": None, "tool_calls": [CALL]}}])
+
+
+def agent(scene: Scene, peer: Peer, fields: str, *command: str) -> None:
+    mcp = {"books": {"command": [sys.executable, *(command or ("server.py",))]}}
+    models = {"m": {"base_url": peer.url, "api_key": "{{ secrets.AGENT_KEY }}"}}
+    scene.patch.setenv("AGENT_KEY", "sk-long-enough")
+    scene.write("autoglm.yaml", f"models: {json.dumps(models)}\nmcp: {json.dumps(mcp)}\n")
+    scene.write("tasks/tools.py", TOOLS)
+    scene.write("server.py", SERVER)
+    scene.run(f"tasks:\n- name: a\n  type: llm_agent\n  model: m\n  prompt: What is the weather?\n  {fields}\n")
+
+
+def test_tools_that_are_none(scene: Scene) -> None:
+    scene.write("autoglm.yaml", "mcp: {books: {command: [python, books.py]}}\n")
+    scene.write("tasks/tools.py", TOOLS)
+    scene.write(
+        "flow.yaml",
+        """
+        tasks:
+        - name: a
+          type: llm_agent
+          prompt: What is the weather?
+          tools: [weather, weather, wether, {mcp: boks}, {name: look, script: look.sh}]
+        """,
+    )
+    scene.autoglm("validate", "flow.yaml")
+    scene.shows("agent-tools", "unknown-mcp-server", "unknown-handler")
+
+
+def test_an_agent_that_goes_in_circles(scene: Scene) -> None:
+    with scene.serving(serve(lambda _: AGAIN)) as peer:
+        agent(scene, peer, "max_turns: 2\n  tools: [weather]")
+    scene.shows("agent-out-of-turns")
+
+
+def test_a_server_without_that_tool(scene: Scene) -> None:
+    with scene.serving(serve()) as peer:
+        agent(scene, peer, "tools: [{mcp: books, only: [find_bok]}]")
+    scene.shows("mcp-tool-missing")
+
+
+def test_a_server_that_does_not_start(scene: Scene) -> None:
+    with scene.serving(serve()) as peer:
+        agent(scene, peer, "tools: [{mcp: books}]", "-c", "raise SystemExit(3)")
+    scene.shows("mcp-server-failed")
+
+
+def test_the_package_is_not_installed(scene: Scene) -> None:
+    with scene.serving(serve()) as peer:
+        scene.patch.setitem(sys.modules, "mcp", None)
+        agent(scene, peer, "tools: [{mcp: books}]")
+    scene.shows("mcp-missing")
