@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from tests.errors.scene import Scene
 
 NOBODY = {"nobody": {"base_url": "http://127.0.0.1:9/v1", "context_tokens": 1000}}
@@ -47,3 +49,10 @@ def test_options_that_do_not_go_together(scene: Scene) -> None:
 def test_a_prompt_that_cannot_fit_the_models_context(scene: Scene) -> None:
     scene.run_task("prompt: \"{{ 'word ' * 3000 }}\"", models=NOBODY)
     scene.shows("prompt-too-long")
+
+
+def test_a_library_that_is_not_installed(scene: Scene) -> None:
+    scene.patch.setitem(sys.modules, "anthropic", None)
+    scene.patch.setenv("ANTHROPIC_API_KEY", "a-key-of-some-length")
+    scene.run_task("prompt: Hello, model: anthropic/claude-opus")
+    scene.shows("adapter-missing")

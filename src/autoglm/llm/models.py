@@ -1,7 +1,8 @@
 """From the name of a model to where it is and how it is called.
 
 1. A name is looked up in the file's ``models``, then the project's, then the built-in ones.
-2. A name that none of them declares may be ``provider/model``: ``zhipu/…``, ``openai/…``, ``ollama/…``, ``vllm/…``.
+2. A name that none of them declares may be ``provider/model``: ``zhipu/…``, ``openai/…``, ``ollama/…`` and
+   whatever else :data:`~autoglm.llm.profiles.PROVIDERS` lists.
 3. A declaration with a ``base_url`` or a ``provider`` sends its ``model`` as written. One with neither is laid over
    what its ``model`` names (a name of 1 or 2), or over the same name in a farther table.
 4. A key from the environment goes only to the provider's own address, or to one that the environment itself names. A
@@ -86,6 +87,8 @@ def resolve_model(
     spec, provider, model = declared.spec, _provider(name, declared), declared.model
     if spec.base_url is not None:
         base_url, api_key = _address(spec.base_url, f"the `base_url` of the model `{name}`"), _secret(spec.api_key)
+        if provider is None and spec.adapter is not None:
+            provider = PROVIDERS[spec.adapter.value]  # who names a library means the protocol it speaks
         profile = provider.profile if provider else _profile_at(base_url)
     elif provider is not None:
         base_url, api_key = _at_provider(name, declared, provider, environment)
@@ -109,7 +112,7 @@ def resolve_model(
         first_token_timeout=spec.first_token_timeout,
         proxy=_address(spec.proxy, f"the `proxy` of the model `{name}`").rstrip("/") if spec.proxy else None,
         context_tokens=spec.context_tokens,
-        adapter=spec.adapter,
+        adapter=spec.adapter or (provider.adapter if provider else None),
         key_variables=provider.key_variables if provider else (),
     )
 

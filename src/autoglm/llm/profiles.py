@@ -114,6 +114,8 @@ class Provider:
     """(environment variable of the key, base address that such a key belongs to); the first set variable wins."""
     address_variables: tuple[str, ...] = ()
     """Environment variables that override the address."""
+    adapter: str | None = None
+    """The client library that must call it, where it does not speak the OpenAI wire."""
     needs_key: bool = True
     """False for servers that people run themselves."""
 
@@ -262,6 +264,31 @@ QWEN = Profile(
     batching=Batching("/v1/chat/completions", max_bytes=500_000_000),
 )
 
+ANTHROPIC = Profile(
+    "anthropic",
+    forms=(Form.PROMPT,),
+    renames={"max_completion_tokens": "max_tokens"},
+    drops=frozenset(
+        {
+            *("n", "seed", "logprobs", "top_logprobs", "logit_bias", "frequency_penalty", "presence_penalty"),
+            *("stream_options", "response_format"),
+        }
+    ),
+    ranges={"temperature": (0.0, 1.0)},
+    error_codes={
+        "rate_limit_error": Meaning.RATE_LIMITED,
+        "overloaded_error": Meaning.OVERLOADED,
+        "authentication_error": Meaning.UNAUTHORIZED,
+        "permission_error": Meaning.UNAUTHORIZED,
+        "billing_error": Meaning.NO_CREDIT,
+        "not_found_error": Meaning.NOT_FOUND,
+        "request_too_large": Meaning.PROMPT_TOO_LONG,
+        "api_error": Meaning.SERVER_ERROR,
+    },
+    error_phrases=(("prompt is too long", Meaning.PROMPT_TOO_LONG), ("credit balance", Meaning.NO_CREDIT)),
+)
+"""The messages protocol, as the adapter of that name puts it into the OpenAI form."""
+
 PROVIDERS: Mapping[str, Provider] = {
     provider.name: provider
     for provider in (
@@ -306,6 +333,13 @@ PROVIDERS: Mapping[str, Provider] = {
             DEEPSEEK,
             addresses=(("DEEPSEEK_API_KEY", "https://api.deepseek.com/v1/"),),
             address_variables=("DEEPSEEK_BASE_URL",),
+        ),
+        Provider(
+            "anthropic",
+            ANTHROPIC,
+            addresses=(("ANTHROPIC_API_KEY", "https://api.anthropic.com/"),),
+            address_variables=("ANTHROPIC_BASE_URL",),
+            adapter="anthropic",
         ),
         Provider(
             "qwen",

@@ -21,6 +21,7 @@ from autoglm.tasks.protocol import Attempt
 from autoglm.tasks.telling import Telling, telling
 
 if TYPE_CHECKING:
+    from autoglm.llm.adapters import ChatClient
     from autoglm.llm.chat import ChatRequest, Completion, Usage
     from autoglm.llm.embeddings import EmbeddingRequest, Embeddings
     from autoglm.llm.wire import Wire
@@ -33,6 +34,7 @@ class Caller:
 
     def __init__(self) -> None:
         self._wire: Wire | None = None
+        self._adapters: dict[str, ChatClient] = {}
         self._users = 0
         self.refused_forms: set[tuple[str, str, Form]] = set()
         """(address, model, form): forms of structured output that a server refused, and is not asked for again."""
@@ -87,7 +89,7 @@ class Caller:
         messages, parameters = request.messages, request.parameters
         with telling(attempt, endpoint, "chat", messages=messages, parameters=parameters, output_type=kind) as told:
             told_text = None if on_text is None else _first_noted(told, on_text)
-            completion = await self.wire.chat(
+            completion = await self._client(endpoint).chat(
                 endpoint, request, lambda line: self.say_once(attempt, line), on_text=told_text
             )
             told.answered(completion)
@@ -109,6 +111,16 @@ class Caller:
         _note_usage(attempt, embeddings.usage)
         return embeddings
 
+    def _client(self, endpoint: Endpoint) -> ChatClient:
+        """Return what makes chat calls to an endpoint: our own client, or the library that its model names."""
+        if endpoint.adapter is None:
+            return self.wire
+        from autoglm.llm.adapters import load_adapter
+
+        if endpoint.adapter not in self._adapters:
+            self._adapters[endpoint.adapter] = load_adapter(endpoint.adapter)
+        return self._adapters[endpoint.adapter]
+
     def count(self, attempt: Attempt, endpoint: Endpoint, used: Usage) -> None:
         """Add what one call used to ``attempt.usage``, for an answer that came out of the journal."""
         _count(attempt, "calls", 1)
@@ -127,9 +139,12 @@ class Caller:
     async def close(self) -> None:
         """Give the caller back; the last one who does closes the connections of every loop."""
         self._users -= 1
-        if self._users <= 0 and self._wire is not None:
-            wire, self._wire, self._users = self._wire, None, 0
-            await wire.close()
+        if self._users <= 0:
+            clients: list[ChatClient] = [*self._adapters.values(), *([self._wire] if self._wire else [])]
+            self._wire, self._users = None, 0
+            self._adapters.clear()
+            for client in clients:
+                await client.close()
 
 
 _shared = Caller()
