@@ -16,7 +16,6 @@ from autoglm.base.errors import SpecError, UsageError
 from autoglm.base.redaction import Secret
 from autoglm.engine import messages as m
 from autoglm.engine.codec import encode_record
-from autoglm.graph.compile import node_templates
 from autoglm.runtime.projection import run_update, take_dropped, take_rows
 from autoglm.runtime.recovery import Definition
 from autoglm.spec import changes as spec
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from autoglm.app.loading import Loaded
     from autoglm.app.session import Replayed, Session
     from autoglm.engine.machine import Run
-    from autoglm.graph.model import Graph
 
 
 def definition_text(session: Session, loaded: Loaded) -> bytes:
@@ -41,14 +39,6 @@ def definition_text(session: Session, loaded: Loaded) -> bytes:
 def blob_of(text: bytes) -> m.Blob:
     """Return the reference to a definition's text."""
     return m.Blob(sha256(text).hexdigest(), len(text))
-
-
-def reads(graph: Graph, name: str) -> bool:
-    """Return whether any template of the workflow reads the root name."""
-    outputs = (graph.outputs, *(callee.outputs for callee in graph.callees.values()))
-    if any(name in template.names for template in outputs if template is not None):
-        return True
-    return any(name in template.names for node in graph.nodes for template in node_templates(node))
 
 
 def _kept_path(path: Path, root: Path) -> str:
@@ -224,6 +214,6 @@ def _event(
         inputs=inputs,
         secret_inputs=tuple(sorted(new_secrets)),
         config=dict(session.project.settings.config),
-        env=session.project.env() if reads(change.loaded.graph, "env") else {},
+        env=session.project.env() if "env" in change.loaded.graph.reads else {},
     )
     return event, text, new_secrets

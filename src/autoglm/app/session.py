@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 from autoglm.app import correcting
 from autoglm.app.catalog import build_catalog
-from autoglm.app.definitions import adopt, blob_of, definition_text, reads
+from autoglm.app.definitions import adopt, blob_of, definition_text
 from autoglm.app.inputs import check_inputs
 from autoglm.app.loading import Loaded, load_file
 from autoglm.app.models import Models
@@ -220,7 +220,7 @@ class Session:
             inputs=values,
             secret_inputs=tuple(sorted(secret_inputs)),
             config=dict(self.project.settings.config),
-            env=self.project.env() if reads(loaded.graph, "env") else {},
+            env=self.project.env() if "env" in loaded.graph.reads else {},
             root=str(self.project.root),
             file=loaded.file,
             offline=offline,

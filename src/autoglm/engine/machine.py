@@ -33,7 +33,6 @@ from autoglm.engine.snapshot import snapshot
 from autoglm.engine.state import DEADLINE, ITERATION, Instance, LoadBlob
 from autoglm.engine.states import RunStatus, TaskStatus
 from autoglm.engine.values import boxed, timed_out
-from autoglm.graph.compile import node_templates
 from autoglm.graph.model import Graph, NodeKind
 from autoglm.spec.expressions import ExpressionError, Template
 
@@ -79,7 +78,7 @@ class Run(RunState):
         workflows = (self.graph.workflow, *(callee.workflow for callee in self.graph.callees.values()))
         if self._secret_inputs or any(spec.secret for workflow in workflows for spec in workflow.inputs.values()):
             return True
-        return any("secrets" in template.names for node in self.graph.nodes for template in node_templates(node))
+        return "secrets" in self.graph.reads
 
     def _run_created(self, event: m.RunCreated, at: float) -> None:
         super()._run_created(event, at)

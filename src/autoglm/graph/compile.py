@@ -51,7 +51,11 @@ def compile_graph(workflow: Workflow, catalog: Catalog) -> Graph:
             plan, _ = _Compiler(callee, catalog, shared, key).scope(callee.tasks, f"{key}:")
             callees[key] = Callee(key, callee, plan, _outputs(callee))
     pools = tuple(shared.pools.values())
-    return Graph(workflow, root, tuple(shared.nodes), pools, _outputs(workflow), callees, own)
+    outputs = _outputs(workflow)
+    for template in (outputs, *(callee.outputs for callee in callees.values())):
+        if template is not None:
+            shared.reads |= template.names
+    return Graph(workflow, root, tuple(shared.nodes), pools, outputs, callees, own, frozenset(shared.reads))
 
 
 def _outputs(workflow: Workflow) -> Template | None:
@@ -66,6 +70,8 @@ class _Shared:
     pools: dict[str, Pool] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     """Index of each pool."""
+    reads: set[str] = field(default_factory=set)
+    """Root names that templates read."""
     called: list[str] = field(default_factory=list)
     """Keys of the files that are called, in the order in which calls were met."""
 
@@ -158,6 +164,7 @@ class _Compiler:
         body, read = self.scope(task.tasks, f"{path}.") if task.type == "group" else (None, set())
         part = _Part(task, path, body, self._pools(task), self._executor(task), self.key, self._callee(task))
         for template in part.templates():
+            self.shared.reads |= template.names
             read |= {chain[1] for chain in template.paths if chain[0] == "tasks" and len(chain) > 1}
         part.reads = {name for name in read if name in names}
         outer |= read - part.reads
@@ -281,11 +288,6 @@ def _is_choice(task: Task) -> bool:
 
 
 _TEMPLATED = ("when", "choose", "options", "arguments", "env", "result", "degrade", "loop", "rules")
-
-
-def node_templates(node: Node) -> Iterator[Template]:
-    """Yield every compiled template of a node."""
-    return _templates(**{name: getattr(node, name) for name in _TEMPLATED})
 
 
 def _templates(*, loop: LoopPlan | None, rules: tuple[Rule, ...], **fields: Template | None) -> Iterator[Template]:

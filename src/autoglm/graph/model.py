@@ -179,6 +179,8 @@ class Graph:
     callees: Mapping[str, Callee]
     own: int
     """How many of the nodes stand in the file that is run."""
+    reads: frozenset[str]
+    """Root names that any template of any of the files reads."""
 
     def walk(self) -> Iterator[Node]:
         """Yield every node of the file that is run, outer ones before what is inside them."""
