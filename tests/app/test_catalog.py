@@ -40,11 +40,11 @@ def test_everything_that_names_refer_to(root: Path) -> None:
     assert "scripts/fetch.sh" in catalog.files
 
 
-def test_groups_and_decisions_have_no_executor(root: Path) -> None:
+def test_groups_and_calls_have_no_executor(root: Path) -> None:
     catalog, _ = build_catalog(Project(root))
-    for name in ("group", "decision"):
+    for name in ("group", "workflow"):
         assert catalog.task_types[name].executors == ()
-    assert catalog.task_types["decision"].options.keys() == {"conditions", "default", "mode"}
+    assert {"conditions", "default", "mode", "model", "llm"} <= catalog.task_types["decision"].options.keys()
 
 
 def test_given_functions_come_before_the_project_s(root: Path) -> None:

@@ -31,7 +31,7 @@ FOLDER = Path(__file__).parent.parent / "golden" / "histories"
 STEADY = Retry(max_attempts=2, delay=1.0, jitter="none")
 
 
-def branch() -> World:
+def decided() -> World:
     """A decision takes one branch; the other is skipped, and the join runs."""
     rules = {"conditions": [{"rule": "result.score > 8", "action": "fast"}], "default": "slow"}
     world = World(
@@ -232,7 +232,7 @@ def corrected() -> World:
 HISTORIES: dict[str, Callable[[], World]] = (
     {
         story.__name__: story
-        for story in (branch, retries, loop_over_file, groups, fail_fast, cancelled_and_reopened, recovered)
+        for story in (decided, retries, loop_over_file, groups, fail_fast, cancelled_and_reopened, recovered)
     }
     | {"failed_before_it_began": failed_before_it_began, "until": until, "parked": parked, "stepwise": stepwise}
     | {"corrected": corrected}

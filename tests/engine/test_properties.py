@@ -102,8 +102,30 @@ def task_lists(draw: st.DrawFn, depth: int = 2) -> tuple[Task, ...]:
                     ]
                 )
             )
+        if before and draw(st.integers(0, 5)) == 0:
+            fields = draw(decisions(name, upstream))
         tasks.append(Task(**fields))
     return tuple(tasks)
+
+
+@st.composite
+def decisions(draw: st.DrawFn, name: str, upstream: list[str]) -> dict[str, Any]:
+    """Return the fields of a decision between the tasks that may follow: rules, a trained model, a language model."""
+    following = [f"t{number}" for number in range(int(name[1:]) + 1, 5)]
+    rules = [
+        {"rule": draw(st.sampled_from(["true", "1 > 2", "nobody", "result == 1"])), "action": action}
+        for action in draw(st.lists(st.sampled_from([*following, "f"]), min_size=1, max_size=3))
+    ]
+    options: dict[str, Any] = {"conditions": rules, "mode": draw(st.sampled_from(["first", "all"]))}
+    kind = draw(st.sampled_from(["rules", "model", "llm"]))
+    if kind == "model":
+        options |= {"model": "m.skops", "features": [1], "default": draw(st.sampled_from(following))}
+    elif kind == "llm":
+        options = {"llm": "m", "prompt": "?", "branches": draw(st.sampled_from([following, {"x": following[0]}]))}
+        options |= draw(
+            st.sampled_from([{}, {"min_confidence": 0.5, "fallback": following[-1]}, {"min_confidence": 0}])
+        )
+    return {"name": name, "type": "decision", "options": options, "depends_on": dict.fromkeys(upstream)}
 
 
 @st.composite

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
+
 from tests.errors.scene import Scene
 
 NUMBERS = """
@@ -81,3 +85,56 @@ def test_choices_that_are_wrong(scene: Scene) -> None:
         "tasks: [{name: a, choose: '{{ run.workflow }}', allow: {flo: {handler: count}, other: {handler: count}}}]"
     )
     scene.shows("choice-incomplete", "choice-dependency", "not-allowed")
+
+
+def test_decisions_that_are_wrong(scene: Scene) -> None:
+    scene.write("tasks/numbers.py", NUMBERS)
+    scene.write("risk.pkl", "x")
+    scene.run("""
+        tasks:
+          - {name: a, conditions: [{rule: run.id != '', action: conut}], default: end}
+          - {name: b, conditions: [{rule: run.id != '', action: end}, {rule: true, action: end}], default: end}
+          - {name: c, model: risk.pkl, features: [1], conditions: [{rule: prediction, action: end}]}
+          - {name: d, model: risk.h5, features: [1], conditions: [{rule: prediction, action: end}]}
+          - {name: e, conditions: [{rule: prediction > 1, action: end}], branches: [end, f]}
+          - {name: f, llm: AutoGLM-Chat, prompt: which?, branches: [end, ende]}
+          - {name: end, handler: count}
+    """)
+    scene.shows("unknown-task", "two-defaults", "model-file-pickle", "model-file-unsupported", "decision-option")
+
+
+def test_a_trained_model_that_cannot_be_used(scene: Scene) -> None:
+    linear = pytest.importorskip("sklearn.linear_model")
+    io = pytest.importorskip("skops.io")
+    scene.write("tasks/numbers.py", NUMBERS)
+    decide = "features: [1, 2], conditions: [{rule: prediction > 1, action: count}]"
+    scene.run_task(f"model: gone.skops, {decide}")
+    scene.write("broken.skops", "no zip")
+    scene.run_task(f"model: broken.skops, {decide}")
+    model = linear.LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0])
+    io.dump(model, scene.root / "narrow.skops")
+    scene.run_task(f"model: narrow.skops, {decide}")
+    model.extra = Foreign()
+    io.dump(model, scene.root / "foreign.skops")
+    scene.run_task(f"model: foreign.skops, {decide}")
+    scene.patch.setitem(sys.modules, "onnxruntime", None)
+    scene.write("m.onnx", "")
+    scene.run_task(f"model: m.onnx, {decide}")
+    scene.shows(
+        "model-file-missing",
+        "model-file-unreadable",
+        "features-invalid",
+        "model-file-untrusted",
+        "model-file-needs-extra",
+    )
+
+
+class Foreign:
+    """A type that skops does not know."""
+
+
+def test_a_language_model_that_is_not_sure(scene: Scene) -> None:
+    scene.write("tasks/numbers.py", NUMBERS)
+    fields = "llm: AutoGLM-Chat, prompt: which?, min_confidence: 1, branches: {one: count, two: count}"
+    scene.run(f"tasks: [{{name: a, {fields}}}]\n", "--offline")
+    scene.shows("decision-unsure")

@@ -18,6 +18,7 @@ from autoglm.base.errors import UsageError
 from autoglm.config.project import Project
 from autoglm.llm.models import BUILT_IN
 from autoglm.spec.catalog import Catalog, FunctionInfo, OptionInfo, TaskTypeInfo
+from autoglm.tasks.decision import DecisionTask
 from autoglm.tasks.discover import discover, resolve_reference
 
 GROUP: Final = TaskTypeInfo(
@@ -35,41 +36,6 @@ GROUP: Final = TaskTypeInfo(
     executor="",
     executors=(),
     description="Run the inline `tasks` as one, or the one of `allow` that `choose` names; with `loop`, once per item.",
-)
-DECISION: Final = TaskTypeInfo(
-    name="decision",
-    options={
-        "conditions": OptionInfo(
-            "conditions",
-            {
-                "type": "array",
-                "minItems": 1,
-                "items": {
-                    "type": "object",
-                    "properties": {"rule": {"type": ["string", "boolean"]}, "action": {"type": "string"}},
-                    "required": ["rule", "action"],
-                    "additionalProperties": False,
-                },
-                "description": "Rules in order, each with the task or function that follows when it is true.",
-            },
-            required=True,
-            templated=False,
-        ),
-        "default": OptionInfo(
-            "default",
-            {"type": "string", "description": "The task or function that follows when no rule is true."},
-            templated=False,
-        ),
-        "mode": OptionInfo(
-            "mode",
-            {"enum": ["first", "all"], "description": "Follow the first true rule (the default), or all of them."},
-            templated=False,
-        ),
-    },
-    signature_keys=("conditions",),
-    executor="",
-    executors=(),
-    description="Choose which tasks follow.",
 )
 WORKFLOW: Final = TaskTypeInfo(
     name="workflow",
@@ -91,7 +57,7 @@ WORKFLOW: Final = TaskTypeInfo(
     executors=(),
     description="Run another workflow file; `with` gives its inputs, its outputs are the result.",
 )
-"""Groups, decisions and calls are the engine's own: nothing is executed for them."""
+"""Groups and calls are the engine's own: nothing is executed for them, as for a decision by rules."""
 
 _MAX_FILES: Final = 20_000
 _SKIPPED_FOLDERS: Final = frozenset({"node_modules", "__pycache__", "venv", "site-packages"})
@@ -198,7 +164,7 @@ class ProjectFiles(AbstractSet[str]):
 
 
 def _task_types(diagnostics: list[Diagnostic]) -> dict[str, TaskTypeInfo]:
-    found = {"group": GROUP, "decision": DECISION, "workflow": WORKFLOW}
+    found = {"group": GROUP, "decision": DecisionTask.info, "workflow": WORKFLOW}
     for name, plugin in load_task_types().items():
         try:
             info = getattr(plugin.load(), "info", None)

@@ -44,6 +44,15 @@ def outcome(instance: Instance) -> Outcome:
     return Outcome.FAILED if instance.status in FAILURES else Outcome.CANCELLED
 
 
+class _Taken(msgspec.Struct):
+    """What of a decision's result says which branches were taken."""
+
+    branches: list[str] = []
+
+
+_taken = msgspec.json.Decoder(_Taken).decode
+
+
 def judge(node: Node, scope: Scope) -> Judgement:
     """Judge a task whose upstreams have all ended, or that need not wait for all of them."""
     edges = node.edges
@@ -111,5 +120,4 @@ def _by_join(join: Join, ok: list[str], skipped: list[str], bad: list[str], *, w
 def _is_chosen(decision: Instance, node: Node, edge: Edge) -> bool:
     if decision.result is None or isinstance(decision.result, Blob):
         return False
-    taken = msgspec.json.decode(decision.result).get("branches", [])
-    return node.name in taken
+    return node.name in _taken(decision.result).branches

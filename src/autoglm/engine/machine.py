@@ -24,7 +24,7 @@ import msgspec
 from autoglm.base import jsonvalue
 from autoglm.base.errors import EngineError, Failure
 from autoglm.base.redaction import redact
-from autoglm.engine import adopting, closing, groups, loops, parking, repeats, retry, steps, stopping
+from autoglm.engine import adopting, closing, decisions, groups, loops, parking, repeats, retry, steps, stopping
 from autoglm.engine import messages as m
 from autoglm.engine.joins import Verdict, judge
 from autoglm.engine.names import Names, Upstream, World
@@ -264,7 +264,7 @@ class Run(RunState):
             self.fail_attempt(instance, timed_out(instance), timeout=True)
             return
         node = instance.node
-        is_plain = node.result is None and (node.loop is None or node.loop.collect is None)
+        is_plain = node.result is None and node.decider is None and (node.loop is None or node.loop.collect is None)
         if is_plain and len(news.output) <= m.INLINE_LIMIT:
             raw = msgspec.Raw(news.output)
             self.emit(m.AttemptSucceeded(news.task, news.attempt, raw, usage=news.usage or None))
@@ -275,13 +275,16 @@ class Run(RunState):
             self.fail_attempt(instance, self.as_failure(error), timeout=False)
 
     def _success(self, instance: Instance, news: m.AttemptReturned) -> m.AttemptSucceeded:
-        """Map the output by the task's ``result:``, and an item's result by its loop's ``collect``."""
+        """Map the output by the task's ``result:`` or its rules, and an item's result by its loop's ``collect``."""
         node = instance.node
         output, output_blob = self.boxed(news.output)
         result, blob = output, output_blob
         mapped = node.result is not None
         text = news.output
-        if node.result is not None:
+        if node.decider is not None:
+            text, mapped = decisions.outcome_of(self, instance, msgspec.json.decode(news.output)), True
+            result, blob = self.boxed(text)
+        elif node.result is not None:
             own = msgspec.json.decode(news.output)
             text = self.evaluate_text(node.result, instance, {"output": own, "result": own})
             result, blob = self.boxed(text)
@@ -414,7 +417,7 @@ class Run(RunState):
         if node.when is not None and not node.when_each and not self.condition_holds(instance):
             return
         if node.kind is NodeKind.DECISION:
-            self._decide(instance)
+            decisions.decide(self, instance)
         elif node.loop is not None:
             loops.start(self, instance)
         elif node.opens_scope:
@@ -435,24 +438,6 @@ class Run(RunState):
         if not holds:
             self.emit(m.TaskSkipped(instance.id, f"`when` is false: {instance.node.task.when}"))
         return holds
-
-    def _decide(self, instance: Instance) -> None:
-        """Try a decision's rules in order."""
-        node = instance.node
-        names = Names(self.world, instance)
-        taken: list[tuple[str, str]] = []
-        try:
-            for rule in node.rules:
-                is_default = rule.when is None
-                if (is_default and not taken) or (rule.when is not None and rule.when.evaluate(names)):
-                    taken.append((rule.action, rule.source))
-                    if not node.takes_all:
-                        break
-        except ExpressionError as error:
-            self.fail(instance, self.as_failure(error))
-            return
-        result = {"branches": [action for action, _ in taken], "rules": [source for _, source in taken]}
-        self.emit(m.TaskSucceeded(instance.id, msgspec.Raw(msgspec.json.encode(result))))
 
     def _start_ready(self) -> bool:
         """Start what is ready while there is room; return whether anything happened that must be settled."""

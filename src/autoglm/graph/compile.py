@@ -17,11 +17,12 @@ from typing import Any
 
 from autoglm.base.errors import EngineError
 from autoglm.base.order import ranks, topological
-from autoglm.graph.model import Callee, Edge, Graph, LoopPlan, Node, NodeKind, Pool, Repeat, Rule, ScopePlan
+from autoglm.graph.model import Callee, Decider, Edge, Graph, LoopPlan, Node, NodeKind, Pool, Repeat, Rule, ScopePlan
 from autoglm.spec.calls import called, key_of
 from autoglm.spec.catalog import Catalog
+from autoglm.spec.decisions import decision_actions, worked_options
 from autoglm.spec.document import gc_paused
-from autoglm.spec.expressions import Template, compile_condition, compile_expression, compile_template
+from autoglm.spec.expressions import Template, compile_condition, compile_expression, compile_template, path_template
 from autoglm.spec.model import Degrade, Loop, OnError, Task, Workflow
 
 _DEFAULT_LIMITS = {"inline": 1000, "thread": 64, "subprocess": 4, "process": 2}
@@ -128,13 +129,13 @@ class _Compiler:
         known = {task.name for task in tasks}
         for task in tasks:
             yield task
-            for rule in _rules(task):
-                if rule.action not in known and rule.action in self.catalog.functions:
-                    known.add(rule.action)
+            for action in _targets(task):
+                if action not in known and action in self.catalog.functions:
+                    known.add(action)
                     yield Task(
-                        name=rule.action,
+                        name=action,
                         type="function",
-                        options={"handler": rule.action},
+                        options={"handler": action},
                         depends_on={task.name: None},
                         source=task.source,
                     )
@@ -177,6 +178,8 @@ class _Compiler:
             name = str(task.options.get("handler", task.name))
             info = self.catalog.functions.get(name) or self.catalog.functions.get(alias(name))
             return "inline" if info is not None and info.is_async else "thread"
+        if task.type == "decision":  # a trained model computes; a language model is waited for
+            return "thread" if _decider(task) is Decider.MODEL else "inline"
         info_type = self.catalog.task_types.get(task.type)
         return info_type.executor if info_type else "inline"
 
@@ -190,13 +193,13 @@ class _Compiler:
         return key
 
     def _pools(self, task: Task) -> tuple[int, ...]:
-        if task.type in ("group", "decision", "workflow"):
+        if task.type in ("group", "workflow") or _decider(task) is Decider.RULES:
             return ()
         executor = self._executor(task)
         limit = self.catalog.executor_limits.get(executor, _DEFAULT_LIMITS.get(executor, 64))
         indexes = [self._pool(f"executor:{executor}", limit)]
         indexes += [self._pool(self._own(name), 0) for name in task.pool if name in self.workflow.pools]
-        model = task.options.get("model")
+        model = _model_name(task)
         spec = self.workflow.models.get(str(model)) or self.catalog.models.get(str(model))
         if isinstance(model, str) and spec is not None and spec.max_parallel:
             name = self._own(model) if model in self.workflow.models else model
@@ -234,7 +237,7 @@ class _Part:
         self.fields = {
             "when": when,
             "when_each": bool(loop and loop.repeat is None and when and item_names & when.names),
-            "options": _NOTHING if rules or not task.options or _is_choice(task) else compile_template(task.options),
+            "options": _NOTHING if not task.options or _is_choice(task) else compile_template(worked_options(task)),
             "arguments": compile_template(task.arguments) if task.arguments else _NOTHING,
             "env": compile_template(task.env) if task.env else _NOTHING,
             "result": compile_template(task.result) if task.result is not None else None,
@@ -243,6 +246,8 @@ class _Part:
             "choose": compile_template(task.options["choose"]) if _is_choice(task) else None,
             "loop": loop,
             "rules": rules,
+            "targets": _targets(task),
+            "decider": _decider(task),
             "takes_all": task.options.get("mode") == "all",
         }
 
@@ -257,7 +262,7 @@ class _Part:
         kind = NodeKind.GROUP if self.body is not None else NodeKind.WORK
         if self.task.type == "workflow":
             kind = NodeKind.CALL
-        if self.fields["rules"] or self.task.type == "decision":
+        if self.fields["decider"] is Decider.RULES:
             kind = NodeKind.DECISION
         task = self.task
         return Node(
@@ -281,6 +286,14 @@ class _Part:
             rank=rank,
             **self.fields,
         )
+
+
+def _model_name(task: Task) -> Any:
+    """Return the name of the language model that a task asks."""
+    if task.type != "decision":
+        return task.options.get("model")
+    llm = task.options.get("llm")
+    return llm.get("model") if isinstance(llm, dict) else llm
 
 
 def _is_choice(task: Task) -> bool:
@@ -335,7 +348,7 @@ def _rules(task: Task) -> tuple[Rule, ...]:
         return ()
     conditions = task.options.get("conditions") or []
     rules = [
-        Rule(compile_condition(c["rule"]), str(c["action"]), str(c["rule"]))  # type: ignore[index,call-overload,arg-type]
+        _rule(c["rule"], str(c["action"]))  # type: ignore[index,call-overload,arg-type]
         for c in conditions  # type: ignore[union-attr]
     ]
     default = task.options.get("default")
@@ -344,10 +357,31 @@ def _rules(task: Task) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
+def _rule(written: str | bool, action: str) -> Rule:
+    when = compile_condition(written)
+    operands = []
+    for chain in when.paths:
+        template = path_template(chain)
+        if template is not None:
+            operands.append((".".join(chain), template))
+    return Rule(when, action, str(written).lower() if isinstance(written, bool) else written, tuple(operands))
+
+
+def _targets(task: Task) -> tuple[str, ...]:
+    """Return the actions that a decision can take, each once."""
+    return tuple(dict.fromkeys(action for action, _ in decision_actions(task))) if task.type == "decision" else ()
+
+
+def _decider(task: Task) -> Decider | None:
+    if task.type != "decision":
+        return None
+    return Decider.MODEL if "model" in task.options else Decider.LLM if "llm" in task.options else Decider.RULES
+
+
 def _branches(tasks: tuple[Task, ...], names: Mapping[str, int]) -> dict[int, set[int]]:
     """Return, for each decision, the tasks of its scope that are its branches."""
     return {
-        local: {names[rule.action] for rule in _rules(task) if rule.action in names}
+        local: {names[action] for action in _targets(task) if action in names}
         for local, task in enumerate(tasks)
         if task.type == "decision"
     }

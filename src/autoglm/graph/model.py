@@ -25,6 +25,16 @@ class NodeKind(StrEnum):
     """Decided in the engine, without an executor."""
 
 
+class Decider(StrEnum):
+    """Who decides in a decision."""
+
+    RULES = "rules"
+    MODEL = "model"
+    """A trained model, whose prediction the rules read."""
+    LLM = "llm"
+    """A language model, which answers with a label."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """A concurrency limit; ``limit`` running attempts at most."""
@@ -82,6 +92,8 @@ class Rule:
     when: Template | None
     action: str
     source: str
+    operands: tuple[tuple[str, Template], ...] = ()
+    """What the rule reads, by name: recorded with the decision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +130,9 @@ class Node:
     file: str
     """The key of the file that the node stands in; empty for the one that is run."""
     rules: tuple[Rule, ...]
+    targets: tuple[str, ...]
+    """The actions that a decision can take."""
+    decider: Decider | None
     takes_all: bool
     """A decision in ``mode: all`` takes every branch whose rule is true."""
     retry: Retry | None
@@ -212,6 +227,8 @@ OUTSIDE = Node(
     callee=None,
     file="",
     rules=(),
+    targets=(),
+    decider=None,
     takes_all=False,
     retry=None,
     timeout=None,

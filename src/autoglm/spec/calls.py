@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from autoglm.spec.decisions import decision_actions
 from autoglm.spec.model import Outcome, Task, Workflow
 from autoglm.spec.names import repeats
 
@@ -75,7 +76,7 @@ def endless_calls(workflows: Mapping[str, Workflow]) -> Iterator[tuple[str, Task
 def _calls_in_any_case(tasks: tuple[Task, ...]) -> Iterator[tuple[Task, str]]:
     """Yield the calls that are made whenever these tasks run and none fails."""
     certain: set[str] = set()
-    branches = {str(action) for task in tasks if task.type == "decision" for action in _actions(task)}
+    branches = {action for task in tasks if task.type == "decision" for action, _ in decision_actions(task)}
     left = list(tasks)
     while left:
         sure = [task for task in left if _runs_in_any_case(task, certain, branches)]
@@ -101,11 +102,3 @@ def _runs_in_any_case(task: Task, certain: set[str], branches: set[str]) -> bool
         name in certain and (accepts is None or Outcome.SUCCEEDED in accepts)
         for name, accepts in task.depends_on.items()
     )
-
-
-def _actions(task: Task) -> Iterator[object]:
-    conditions = task.options.get("conditions")
-    for condition in conditions if isinstance(conditions, list | tuple) else ():
-        if isinstance(condition, dict):
-            yield condition.get("action")
-    yield task.options.get("default")

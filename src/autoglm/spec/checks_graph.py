@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from autoglm.base.diagnostics import did_you_mean
 from autoglm.base.order import topological
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.expressions import ExpressionError
@@ -67,6 +68,8 @@ def _check_targets(info: TaskInfo, catalog: Catalog, report: Report) -> None:
             )
         elif index is None and action not in catalog.functions:
             hint = report.did_you_mean(action, (other.task for other in info.scope.tasks if other is not info))
+            close = did_you_mean(action, catalog.functions)
+            hint = hint or (f"did you mean the function `{close}`?" if close else None)
             hint = hint or suggest(action, _others(info), what="the tasks are")
             message = f"the decision `{info.task.name}` leads to `{action}`, which is neither a task nor a function"
             report.task(info.task, path, "unknown-task", message, hint=hint, word=action)

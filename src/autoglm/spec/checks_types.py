@@ -126,8 +126,10 @@ class _Checker:
                     self._say(task, ("options", name), "unknown-option", message, hint, key=True)
         if isinstance(task.options.get("api_key"), str) and not _holds_template(task.options["api_key"]):
             self.literal_key(("options", "api_key"), task, f"the key of `{task.name}`")
-        if "model" in kind.options:
-            self._model(task)
+        if task.type == "decision":
+            self._deciding_model(task)
+        elif "model" in kind.options:
+            self._model(task, task.options.get("model"), ("options", "model"))
 
     def literal_key(self, path: Path, task: Task | None, what: str) -> None:
         """Report a key that stands in the file itself."""
@@ -138,13 +140,22 @@ class _Checker:
         else:
             self._say(task, path, "literal-secret", message, hint)
 
-    def _model(self, task: Task) -> None:
-        written = task.options.get("model")
+    def _deciding_model(self, task: Task) -> None:
+        llm = task.options.get("llm")
+        if isinstance(llm, dict):
+            self._model(task, llm.get("model"), ("options", "llm", "model"))
+        else:
+            self._model(task, llm, ("options", "llm"))
+        file = task.options.get("model")
+        if isinstance(file, str):
+            self._file(task, ("options", "model"), file)
+
+    def _model(self, task: Task, written: Any, path: Path) -> None:
         if "base_url" in task.options:
             return
         for at, name in enumerate(written if isinstance(written, list) else [written]):
             if isinstance(name, str) and "/" not in name and not _holds_template(name):
-                self._model_name(task, name, ("options", "model", at) if written is not name else ("options", "model"))
+                self._model_name(task, name, (*path, at) if written is not name else path)
 
     def _model_name(self, task: Task, name: str, path: Path) -> None:
         known = {**self.catalog.models, **self.workflow.models}

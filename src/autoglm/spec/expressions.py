@@ -196,6 +196,15 @@ def compile_expression(text: str) -> Template:
     return known if known is not None else _remember(_expressions, text, _expression(text))
 
 
+def path_template(chain: Chain) -> Template | None:
+    """Return the template that reads one of a template's :attr:`~Template.paths`; None when it cannot be written."""
+    if any("'" in step or "\\" in step for step in chain[1:]):
+        return None
+    steps = (f"[{step}]" if step.lstrip("-").isdigit() else f"['{step}']" for step in chain[1:])
+    path = scan_path(chain[0] + "".join(steps))
+    return None if path is None else _PathTemplate(".".join(chain), path)
+
+
 def compile_condition(value: str | bool) -> Template:
     """Compile an expression like :func:`compile_expression`; evaluating gives whether its value is true (not empty)."""
     if isinstance(value, bool):

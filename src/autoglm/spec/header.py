@@ -50,6 +50,7 @@ def read_header(values: Values, header: dict[str, Any], read_file: ReadFile | No
         "budget": None,
         "triggers": None,
         "outputs": {},
+        "callees": {},
     }
     for key, read in _READERS.items():
         if key in header:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from autoglm.spec.decisions import PREDICTED, TEMPLATED
 from autoglm.spec.expressions import (
     ExpressionError,
     Template,
@@ -114,6 +115,8 @@ def templated_texts(task: Task) -> Iterator[tuple[Path, Any, Kind]]:
     if task.options:
         if task.type == "decision":
             yield from _rules(task.options.get("conditions"))
+            templated = {name: task.options[name] for name in TEMPLATED if name in task.options}
+            yield from _with_kind(templated, ("options",), Kind.VALUE)
         else:
             yield from _with_kind(task.options, ("options",), Kind.VALUE)
     if task.env:
@@ -195,6 +198,8 @@ def nearer_names(task: Task, kind: Kind, outer: frozenset[str]) -> frozenset[str
         names |= loop_names(task)
     if task.arguments and kind in (Kind.VALUE, Kind.ROLLBACK):
         names |= task.arguments.keys()
+    if kind is Kind.RULE and "model" in task.options:
+        names |= PREDICTED
     if kind in _SEES_OWN:
         names |= OWN
     return names | {"error"} if kind is Kind.DEGRADE else names

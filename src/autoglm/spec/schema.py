@@ -18,6 +18,8 @@ from autoglm.spec.task_fields import OTHER_WORDS
 Schema = dict[str, Any]
 
 _STRUCTURAL = ("group", "decision", "wait", "approval", "workflow")
+_OTHER_SIGNS = ("type", "handler", "action", "conditions", "tasks", "decision_node", "llm", "features", "choose")
+"""Keys that give a task its type before the signature keys of installed types do."""
 _DURATION_PATTERN = (
     r"^\s*(\d+(\.\d+)?|(\d+(\.\d+)?(ms|s|m|h|d|w))+"
     r"|[Pp](?=[\dTt])(\d+(\.\d+)?[Ww])?(\d+(\.\d+)?[Dd])?([Tt](?=\d)(\d+(\.\d+)?[Hh])?(\d+(\.\d+)?[Mm])?(\d+(\.\d+)?[Ss])?)?)\s*$"
@@ -223,7 +225,7 @@ def _of_type(info: TaskTypeInfo, parameters: set[str]) -> Schema:
     """
     written: Schema = {"properties": {"type": {"const": info.name}}, "required": ["type"]}
     signs = [{"required": [key]} for key in info.signature_keys if key not in parameters]
-    elsewhere = [{"required": [key]} for key in ("type", "handler", "action", "conditions", "tasks", "decision_node")]
+    elsewhere = [{"required": [key]} for key in _OTHER_SIGNS]
     signed: Schema = {"anyOf": signs, "not": {"anyOf": elsewhere}}
     required = [option.name for option in info.options.values() if option.required]
     inner = set() if info.name == "group" else {"tasks"}

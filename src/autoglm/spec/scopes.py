@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from autoglm.spec.decisions import decision_actions
 from autoglm.spec.model import Outcome, Path, Task, Workflow
 from autoglm.spec.names import Fault, Reading, alias, loop_names, read_templates, repeats
 from autoglm.spec.schemas import has_field
@@ -188,15 +189,3 @@ def _add_branches(info: TaskInfo) -> None:
         if index is not None and index != info.index:
             edge = info.scope.tasks[index].upstreams.setdefault(info.index, Upstream(path))
             edge.is_branch = True
-
-
-def decision_actions(task: Task) -> Iterator[tuple[str, Path]]:
-    """Yield the targets that a decision may choose, and where they stand."""
-    conditions = task.options.get("conditions")
-    for number, condition in enumerate(conditions if isinstance(conditions, list | tuple) else ()):
-        action = condition.get("action") if isinstance(condition, dict) else None
-        if isinstance(action, str):
-            yield action, ("options", "conditions", number, "action")
-    default = task.options.get("default")
-    if isinstance(default, str):
-        yield default, ("options", "default")

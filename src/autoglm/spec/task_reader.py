@@ -20,6 +20,8 @@ from autoglm.spec.values import Values, build
 _SIGNATURES = (
     ("decision_node", "decision"),
     ("conditions", "decision"),
+    ("llm", "decision"),
+    ("features", "decision"),
     ("tasks", "group"),
     ("choose", "group"),
     ("allow", "group"),
