@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autoglm.cli.commands import check, drawing, look, prune, run, start, testing
+from autoglm.cli.commands import check, drawing, explain, look, prune, run, start, testing
 
 app = typer.Typer(
     name="autoglm",
@@ -39,6 +39,7 @@ app.command()(run.resume)
 app.command(name="list")(look.list_runs)
 app.command()(look.show)
 app.command()(look.logs)
+app.command()(explain.explain)
 app.command()(run.cancel)
 app.command()(run.pause)
 app.command()(run.retry)

@@ -124,7 +124,7 @@ def _show_run(session: Session, row: RunRow, tasks: list[TaskRow], *, as_json: b
         say_table(["TASK", "STATUS", "ATTEMPTS", "TOOK", "ERROR"], table, status=1)
 
 
-def _check_task(session: Session, row: RunRow, task: str) -> TaskRow:
+def check_task(session: Session, row: RunRow, task: str) -> TaskRow:
     """Return a task of the run, started or not. Raises UsageError ``task-not-found``."""
     from autoglm.base.diagnostics import did_you_mean
     from autoglm.base.errors import UsageError
@@ -146,7 +146,7 @@ def _show_task(session: Session, row: RunRow, task: str, *, as_json: bool) -> No
     from autoglm.cli.stored import task_result
     from autoglm.cli.summary import clipped_json
 
-    found = _check_task(session, row, task)
+    found = check_task(session, row, task)
     result = task_result(session, row.run_id, found)
     failure = result.failure
     if as_json:
@@ -199,7 +199,7 @@ def logs(
                     _say_line(line, as_json=json)
             if not follow or is_over:
                 if not last and task is not None:
-                    _check_task(session, session.store.get_run(run_id), task)
+                    check_task(session, session.store.get_run(run_id), task)
                 return 0
             _flush()
             time.sleep(0.3)

@@ -1,0 +1,273 @@
+"""Say why: of a run, or of one task of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autoglm.cli import options
+
+if TYPE_CHECKING:
+    from autoglm.app.explaining import Items, Link, RunStory, TaskStory, Tried, Wait
+    from autoglm.app.session import Session
+    from autoglm.engine.machine import Run
+    from autoglm.stores.protocol import RunRow, TaskRow
+
+_WIDTH = 200
+_ATTEMPTS = 10
+
+
+def explain(
+    run: options.RunId,
+    task: Annotated[str | None, typer.Argument(metavar="TASK", help="A task's id, such as `clean[12]`.")] = None,
+    json: options.Json = False,
+    project: options.Project = None,
+    store: options.Store = None,
+) -> int:
+    """Say why a run, or a task of it, stands as it does."""
+    from autoglm.cli.opening import open_session
+
+    with open_session(project, store) as session:
+        run_id = session.find_run(run)
+        row = session.store.get_run(run_id)
+        found, _, _ = session.open_run(run_id)
+        if task is None:
+            _explain_run(session, row, found, as_json=json)
+        else:
+            _explain_task(session, row, found, task, as_json=json)
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------------------------ run
+
+
+def _explain_run(session: Session, row: RunRow, run: Run, *, as_json: bool) -> None:
+    import msgspec
+
+    from autoglm.app.explaining import explain_run
+    from autoglm.cli.commands.look import is_driven
+    from autoglm.cli.output import say_json
+
+    story = explain_run(run)
+    following = _next_of_run(session, row, story)
+    if as_json:
+        data = msgspec.to_builtins(story)
+        driven = row.owner if is_driven(row) else None
+        say_json({"run_id": row.run_id, "workflow": row.workflow, **data, "driven_by": driven, "next": following})
+    else:
+        _say_run(row, story, following)
+
+
+def _say_run(row: RunRow, story: RunStory, following: list[str]) -> None:
+    from autoglm.cli.commands.look import is_driven
+    from autoglm.cli.measure import harmless
+    from autoglm.cli.output import say
+
+    say(f"run {row.run_id} of {harmless(row.workflow)}: {_tame(story.summary)}")
+    counts = ", ".join(f"{count:,} {status}" for status, count in story.counts.items())
+    say(f"tasks: {counts or 'none has begun'}")
+    if story.first_failed:
+        say("failed first:")
+        _say_links(story.first_failed, story.failed)
+    if story.hangs:
+        more = f" and {story.hangs - len(story.hanging):,} more" if story.hangs > len(story.hanging) else ""
+        say(f"hangs on what has not succeeded: {', '.join(harmless(each) for each in story.hanging)}{more}")
+    if story.running:
+        more = f" and {story.runs - len(story.running):,} more" if story.runs > len(story.running) else ""
+        say(f"running: {', '.join(harmless(each) for each in story.running)}{more}")
+    for task, wait in story.waits:
+        say(f"waits: {harmless(task)} for {_wait(wait)}")
+    if row.ended_at is None and not is_driven(row):
+        say("nobody drives it")
+    _say_next(following)
+
+
+def _next_of_run(session: Session, row: RunRow, story: RunStory) -> list[str]:
+    from autoglm.cli.commands.look import is_driven
+    from autoglm.cli.watch import where_option
+
+    run = f"{row.run_id}{where_option(session)}"
+    found = [f"autoglm explain {run} {_quoted(each.task)}" for each in story.first_failed[:1]]
+    if row.status in ("failed", "cancelled"):
+        found += [f"autoglm retry {run}", f"autoglm retry {run} --with-changes"]
+    elif row.ended_at is None and not is_driven(row):
+        found.append(f"autoglm resume {run}")
+    elif row.ended_at is None:
+        found.append(f"autoglm logs {run} --follow")
+    else:
+        found.append(f"autoglm show {run}")
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------------------- task
+
+
+def _explain_task(session: Session, row: RunRow, run: Run, task: str, *, as_json: bool) -> None:
+    import msgspec
+
+    from autoglm.app.explaining import explain_task, find_instance
+    from autoglm.cli.commands.look import check_task
+    from autoglm.cli.output import say_json
+
+    known = check_task(session, row, task)
+    instance = find_instance(run, task)
+    story = _of_row(known) if instance is None else explain_task(run, instance)
+    tried = _tried(session, row.run_id, task)
+    following = _next_of_task(session, row, story, tried)
+    if as_json:
+        data = msgspec.to_builtins(story)
+        say_json({"run_id": row.run_id, **data, "history": msgspec.to_builtins(tried), "next": following})
+    else:
+        _say_task(row, story, tried, following)
+
+
+def _of_row(row: TaskRow) -> TaskStory:
+    """Return what is left to say of an item that is done: it is no longer in memory."""
+    from autoglm.app.explaining import TaskStory
+
+    why = f"it {row.status}" if row.error is None else f"it {row.status}: {row.error}"
+    return TaskStory(row.task, row.status, row.attempts, f"{why}; what lies inside a finished item is not kept")
+
+
+def _tried(session: Session, run_id: str, task: str) -> list[Tried]:
+    """Return the attempts of a task as the journal tells them; other records are not decoded."""
+    import msgspec
+
+    from autoglm.app.explaining import note_attempt
+    from autoglm.engine.codec import decode_record
+
+    mark = b'"task":' + msgspec.json.encode(task)
+    tried: dict[int, Tried] = {}
+    for stored in session.store.read(run_id):
+        if mark in stored.payload:
+            record = decode_record(stored.payload)
+            for event in record.events:
+                if getattr(event, "task", None) == task:
+                    note_attempt(tried, event, record.at)
+    return [tried[number] for number in sorted(tried)]
+
+
+def _say_task(row: RunRow, story: TaskStory, tried: list[Tried], following: list[str]) -> None:
+    from autoglm.cli.measure import harmless
+    from autoglm.cli.output import say
+
+    say(f"{harmless(story.task)} ({story.status}) of run {row.run_id}: {_tame(story.summary)}")
+    if story.condition is not None:
+        say(f"when: {_tame(story.condition)}")
+    for operand in story.operands:
+        say(f"  {harmless(operand.name)} = {_tame(operand.value)}")
+    if story.upstreams:
+        say("after:")
+        _say_links(story.upstreams[:_ATTEMPTS], len(story.upstreams))
+    if story.causes:
+        say("because:")
+        _say_links(story.causes, len(story.causes))
+    for wait in story.waits:
+        say(f"waits for {_wait(wait)}")
+    if story.items is not None:
+        _say_items(story.items)
+    if tried:
+        _say_tried(tried, story.max_attempts)
+    if story.failure is not None and story.failure["hint"]:
+        say(f"hint: {_tame(story.failure['hint'])}")
+    _say_next(following)
+
+
+def _say_items(items: Items) -> None:
+    from autoglm.cli.output import say
+
+    total = "an unknown number of" if items.total is None else f"{items.total:,}"
+    told = f"items: {items.ended:,} of {total} ended, {items.open:,} open, {items.failed:,} failed"
+    say(f"{told}, {items.skipped:,} skipped")
+    _say_links(items.first_failed, items.failed)
+
+
+def _say_tried(tried: list[Tried], most: int) -> None:
+    from autoglm.cli.measure import duration_of
+    from autoglm.cli.output import say
+    from autoglm.cli.tables import say_table
+
+    rows = []
+    for each in tried[-_ATTEMPTS:]:
+        took = "-" if each.ended_at is None else duration_of(max(0.0, each.ended_at - each.started_at))
+        why = ": ".join(part for part in (each.code, each.message) if part)
+        following = ""
+        if each.retry_at is not None and each.ended_at is not None:
+            following = f"again after {duration_of(max(0.0, each.retry_at - each.ended_at))}"
+        rows.append([str(each.attempt), each.outcome, took, following, _tame(why)])
+    say(f"attempts: {len(tried)} made, up to {most} allowed each time it runs")
+    say_table(["ATTEMPT", "OUTCOME", "TOOK", "THEN", "WHY"], rows, status=1)
+
+
+def _next_of_task(session: Session, row: RunRow, story: TaskStory, tried: list[Tried]) -> list[str]:
+    from autoglm.cli.watch import where_option
+
+    run, task = f"{row.run_id}{where_option(session)}", _quoted(story.task)
+    found = []
+    if story.causes:
+        found.append(f"autoglm explain {run} {_quoted(story.causes[-1].task)}")
+    if tried:
+        found.append(f"autoglm logs {run} --task {task}")
+    if row.status in ("failed", "cancelled", "succeeded"):
+        bad = ("failed", "timeout", "terminated", "cancelled")
+        is_failure = story.status in bad or any(each.status in bad for each in story.causes)
+        found.append(f"autoglm retry {run}" if is_failure else f"autoglm retry {run} --from {task}")
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------- words
+
+
+def _say_links(links: list[Link], total: int) -> None:
+    from autoglm.cli.icons import icon_of
+    from autoglm.cli.measure import harmless
+    from autoglm.cli.output import say
+
+    for link in links:
+        why = f"  {_tame(link.why)}" if link.why else ""
+        say(f"  {icon_of(link.status)} {harmless(link.task)} {link.status}{why}")
+    if total > len(links):
+        say(f"  … and {total - len(links):,} more")
+
+
+def _wait(wait: Wait) -> str:
+    from autoglm.cli.measure import harmless
+
+    match wait.what:
+        case "upstream":
+            return f"`{harmless(wait.name)}`, which is {wait.reason}"
+        case "pool":
+            holders = ", ".join(harmless(each) for each in wait.holders)
+            return f"one of {wait.limit} slots of {harmless(wait.name)}, which {holders} have"
+        case "run":
+            return f"the run: {wait.reason}"
+    reason = harmless(wait.reason) or "to be woken"
+    return reason if wait.due is None else f"{reason}, due at {_clock(wait.due)}"
+
+
+def _clock(at: float) -> str:
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _say_next(following: list[str]) -> None:
+    from autoglm.cli.output import say
+
+    if following:
+        say("next:")
+    for command in following:
+        say(f"  {command}")
+
+
+def _tame(text: Any) -> str:
+    from autoglm.cli.measure import clip, harmless
+
+    return clip(harmless(" ".join(str(text).split())), _WIDTH)
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)

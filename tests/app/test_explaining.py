@@ -1,0 +1,106 @@
+"""Why tasks and runs stand as they do, asked of runs on a clock of their own."""
+
+from __future__ import annotations
+
+from tests.engine.flows import each, group, task
+from tests.engine.world import World
+
+from autoglm.app.explaining import Link, Operand, TaskStory, explain_run, explain_task, find_instance
+from autoglm.engine import messages as m
+from autoglm.spec.model import Degrade, PoolSpec, Retry, Workflow
+
+
+def world(*tasks: object, inputs: dict[str, object] | None = None, **fields: object) -> World:
+    return World(Workflow(name="flow", tasks=tasks, **fields), **(inputs or {}))
+
+
+def story(of: World, task_id: str) -> TaskStory:
+    found = find_instance(of.replayed(), task_id)
+    assert found is not None
+    return explain_task(of.replayed(), found)
+
+
+def test_a_condition_is_told_with_what_it_read() -> None:
+    run = world(task("a"), task("b", "a", when="tasks.a.result.n > inputs.limit"), inputs={"limit": 5})
+    run.succeed("a", b'{"n": 3}')
+    found = story(run, "b")
+    assert found.condition == "tasks.a.result.n > inputs.limit"
+    assert found.operands == [Operand("inputs.limit", "5"), Operand("tasks.a.result.n", "3")]
+    assert found.summary == "it was skipped: `when` is false: tasks.a.result.n > inputs.limit"
+
+
+def test_what_a_secret_gave_is_not_told() -> None:
+    run = world(task("a", when="secrets.key == 'x'"))
+    assert [(each.name, each.value) for each in story(run, "a").operands] == [("secrets.key", "***")]
+
+
+def test_a_skip_goes_back_to_its_root() -> None:
+    run = world(group("g", task("x"), loop=each(1, 2)), task("b", "g"), task("c", "b"))
+    run.fail("g[1].x")
+    run.succeed("g[0].x")
+    assert [link.task for link in story(run, "c").causes] == ["b", "g", "g[1]", "g[1].x"]
+    assert story(run, "c").causes[-1] == Link("g[1].x", "failed", "boom: it went wrong")
+
+
+def test_what_waits_for_a_slot_is_told_who_has_them() -> None:
+    run = world(task("a", pool=("p",)), task("b", pool=("p",)), pools={"p": PoolSpec(limit=1)})
+    waits = story(run, "b").waits
+    assert [(wait.what, wait.name, wait.limit, wait.holders) for wait in waits] == [("pool", "p", 1, ["a"])]
+    assert [(name, wait.name) for name, wait in explain_run(run.replayed()).waits] == [("b", "p")]
+
+
+def test_what_waits_for_the_whole_run_s_limit_is_told_so() -> None:
+    run = world(task("a"), task("b"), max_parallel=1)
+    assert [(wait.name, wait.holders) for wait in story(run, "b").waits] == [("max_parallel", ["a"])]
+
+
+def test_what_waits_for_its_upstream_is_told_which() -> None:
+    run = world(task("a"), task("b", "a"), task("c", "b"))
+    assert [(wait.what, wait.name) for wait in story(run, "c").waits] == [("upstream", "b")]
+    assert [link.task for link in story(run, "c").causes] == ["b", "a"]
+
+
+def test_a_retry_is_told_when_it_is_due() -> None:
+    run = world(task("a", retry=Retry(max_attempts=3, delay=5.0, jitter="none")))
+    run.fail("a")
+    found = story(run, "a")
+    assert found.summary == "it waits for attempt 2 after boom: it went wrong"
+    assert found.next_attempt == run.now + 5
+    assert [(wait.what, wait.due) for wait in found.waits] == [("time", run.now + 5)]
+
+
+def test_a_degraded_task_tells_both() -> None:
+    run = world(task("a", on_error=Degrade(degrade=1)))
+    run.fail("a")
+    assert story(run, "a").summary == "it failed (boom: it went wrong) and gave its `degrade` value instead"
+
+
+def test_a_run_tells_what_failed_first_and_what_hangs_on_it() -> None:
+    run = world(task("a"), task("b"), task("c", "b"), task("d", "c"))
+    run.fail("b")
+    run.pass_time(1.0)
+    run.fail("a")
+    found = explain_run(run.replayed())
+    assert [link.task for link in found.first_failed] == ["b", "a"]
+    assert (found.hanging, found.hangs) == (["c", "d"], 2)
+    assert found.summary == "it failed because `b` did: boom: it went wrong"
+
+
+def test_a_paused_run_holds_what_is_ready() -> None:
+    run = world(task("a"), task("b", "a"))
+    run.handle(m.Pause())
+    run.succeed("a")
+    assert [wait.reason for wait in story(run, "b").waits] == ["the run is paused"]
+
+
+def test_looking_changes_nothing() -> None:
+    run = world(task("a"), group("g", task("x"), loop=each(1, 2)), task("c", "g"))
+    run.fail("g[0].x")
+    looked_at = run.replayed()
+    before = looked_at.snapshot()
+    explain_run(looked_at)
+    for node in looked_at.graph.walk():
+        found = find_instance(looked_at, node.path)
+        if found is not None:
+            explain_task(looked_at, found)
+    assert looked_at.snapshot() == before
