@@ -52,4 +52,4 @@ lock:            ## pin what is installed, with hashes and without addresses (ne
 	rm -f uv.lock
 
 clean:           ## remove what the other targets made
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/*/.autoglm examples/*/out examples/*/models
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/*/.autoglm examples/*/out examples/*/models examples/*/data/records.jsonl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def write_page(table: dict[str, Any], offline: bool) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     columns = pq.read_table(table["file"]).to_pydict()
-    scores = Counter(f"{int(score * 10) / 10:.1f}" for score in columns["score"])
+    scores = Counter(f"{round(score)} of 5" for score in columns["score"])
     charts = [
         ("Subjects", Counter(columns["subject"]).most_common()),
         ("Kinds", Counter(columns["kind"]).most_common()),
@@ -103,8 +103,3 @@ PAGE = """<!doctype html>
 {charts}
 </html>
 """
-
-
-def totals(rows: list[Mapping[str, Any] | None]) -> dict[str, int]:
-    """Return how many records there are, and how many were labelled."""
-    return {"records": len(rows), "labelled": sum(each is not None for each in rows)}
