@@ -80,7 +80,7 @@ def test_types_and_options(scene: Scene) -> None:
           - name: p
             retry: {max_attempts: 3}
             tasks: [{name: inner, handler: done}]
-          - {name: q, handler: done, cache: {key: x}}
+          - {name: q, handler: done, resources: {gpu: 1}}
         """,
     )
     scene.shows(

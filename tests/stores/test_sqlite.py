@@ -58,7 +58,7 @@ def test_store_of_the_first_version_gets_what_runs_share(tmp_path: Path) -> None
     store.create_run(row())
     store.close()
     old = apsw.Connection(str(path))
-    old.execute("DROP TABLE entries; PRAGMA user_version = 1")
+    old.execute("DROP TABLE entries; ALTER TABLE runs DROP COLUMN usage; PRAGMA user_version = 1")
     old.close()
     store = SqliteStore(path)
     assert store.get_run(RUN).workflow == "flow"

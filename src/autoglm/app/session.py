@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 from autoglm.app import correcting
+from autoglm.app.accounts import open_account
 from autoglm.app.catalog import build_catalog
 from autoglm.app.definitions import adopt, blob_of, definition_text
 from autoglm.app.inputs import check_inputs
@@ -43,12 +44,13 @@ from autoglm.runtime.recovery import loader, read_created, read_definition, repl
 from autoglm.runtime.runner import LEASE_SECONDS, Runner, last_signal
 from autoglm.runtime.stage import Stage
 from autoglm.spec.catalog import Catalog, FunctionInfo
-from autoglm.spec.model import Durability, Workflow
+from autoglm.spec.model import Durability, ModelSpec, Workflow
 from autoglm.stores.protocol import Lease, LeaseHeld, RunRow, Store
 from autoglm.tasks.protocol import TaskType
 
 if TYPE_CHECKING:
     from autoglm.app.correcting import Correction
+    from autoglm.tasks.cassettes import Cassette
     from autoglm.tasks.services import RunServices
 
 INPUT_PREFIX = "AUTOGLM_INPUT_"
@@ -60,6 +62,10 @@ class Manner(TypedDict, total=False):
 
     max_parallel: int | None
     """How many attempts may run at once, below what the file and the settings allow."""
+    budget: Mapping[str, float] | None
+    """Limits over those of the file's ``budget``: ``{"cost": 10}``."""
+    cassette: Cassette | None
+    """Where model calls are recorded, or answered from."""
     observers: Sequence[Observer]
     on_created: Callable[[Run], None] | None
     """Called with the run before anything of it happens."""
@@ -413,6 +419,9 @@ class Session:
             redactor.add(value)
         if on_created := manner.get("on_created"):
             on_created(run)
+        cassette = manner.get("cassette")
+        if cassette is not None:
+            cassette.scrub = redactor.scrub_value
         tools = Tools(self.catalog.executor_limits, self.handlers)
         services = self._services(run, tools)
         toolbox = Toolbox(
@@ -420,16 +429,21 @@ class Session:
             executor=tools.executor,
             root=self.project.root,
             services=services,
-            models=Models(run.graph.workflow.models, run.world.values),
+            models=Models(_keyless(run.graph.workflow.models, cassette), run.world.values),
             callee_models={
-                key: Models(callee.workflow.models, {**run.world.values, "vars": callee.workflow.vars})
+                key: Models(
+                    _keyless(callee.workflow.models, cassette), {**run.world.values, "vars": callee.workflow.vars}
+                )
                 for key, callee in run.graph.callees.items()
             },
-            project_models=Models(self.project.settings.models, run.world.values),
+            project_models=Models(_keyless(self.project.settings.models, cassette), run.world.values),
             mcp_servers=self.project.settings.mcp,
             environment=Environment(self.project, redactor),
             redactor=redactor,
             clock=self._clock,
+        )
+        tools.account = toolbox.account = open_account(
+            lease.run_id, run, self.project, self.store, self._clock, raised=manner.get("budget"), cassette=cassette
         )
         timers = None
         if (stage := self._stage) is not None:
@@ -490,6 +504,13 @@ class Session:
 
 def _cast(stage: Stage, tools: Tools, node: Node) -> TaskType:
     return stage.cast(node, tools.task_type)
+
+
+def _keyless(models: Mapping[str, ModelSpec], cassette: Cassette | None) -> Mapping[str, ModelSpec]:
+    """Return the declarations without their keys where nobody will be called."""
+    if cassette is None or not cassette.is_replayed:
+        return models
+    return {name: spec.model_copy(update={"api_key": None}) for name, spec in models.items()}
 
 
 def _described(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, FunctionInfo] | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from autoglm.app.plugins import find_plugin, load_executors, load_task_types
 from autoglm.executors.protocol import Executor
+from autoglm.tasks.account import Account
 from autoglm.tasks.protocol import TaskType
 
 
@@ -19,6 +21,8 @@ class Tools:
         self._handlers = handlers
         self._task_types: dict[str, TaskType] = {}
         self._executors: dict[str, Executor] = {}
+        self.account: Account | None = None
+        """What the run's model calls share, closed with the rest."""
 
     def task_type(self, name: str) -> TaskType:
         """Return the task type. Raises UsageError for one that is not installed or cannot be loaded."""
@@ -46,5 +50,8 @@ class Tools:
             await task_type.close()
         for executor in self._executors.values():
             await executor.close()
+        if self.account is not None:
+            await asyncio.to_thread(self.account.close)
+            self.account = None
         self._task_types.clear()
         self._executors.clear()

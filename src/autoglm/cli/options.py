@@ -33,6 +33,10 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show every line 
 MaxParallel = Annotated[
     int | None, typer.Option("--max-parallel", min=1, metavar="N", help="How many attempts may run at once.")
 ]
+Budget = Annotated[
+    list[str] | None,
+    typer.Option("--budget", metavar="NAME=VALUE", help="A limit over the file's budget: cost=5, tokens=2000000, …"),
+]
 Plan = Annotated[bool, typer.Option("--plan", help="Only tell what would run again, and why.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]
 WithChanges = Annotated[bool, typer.Option("--with-changes", help="Go on by the file and the code as they are now.")]

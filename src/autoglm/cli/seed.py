@@ -21,6 +21,7 @@ def seed(view: RunView, run: Run) -> None:
         view.run_id, view.offline = run.created.run_id, run.created.offline
     view.status = run.status.value
     view.started_at = run.started_at
+    view.usage = run.usage  # the same mapping, which grows
     view.ended_at = run.ended_at
     if run.started_at is not None:
         _seed_scope(view, run.root)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from autoglm.cli.icons import icon_of, style_of
 from autoglm.cli.measure import clip, duration_of, harmless
 from autoglm.cli.output import say, styled, warn
+from autoglm.cli.usage import used_text
 
 if TYPE_CHECKING:
     from autoglm.app.report import RunReport
@@ -32,7 +33,7 @@ def show_summary(report: RunReport, view: RunView, now: float, *, quiet: bool, w
             f"{icon_of(report.status)} run {report.run_id} {report.status}", style_of(report.status), sys.stdout
         )
         say(f"{status} in {duration_of(view.elapsed(now))}")
-        if used := _used(report.usage):
+        if used := used_text(report.usage):
             say(f"used: {used}")
         if report.outputs:
             say("outputs:")
@@ -79,12 +80,6 @@ def clipped_json(value: Any, everything: str) -> Iterable[str]:
         yield clip(harmless(line), _MAX_WIDTH)
     if was_clipped:
         yield f"… all of it: {everything}"
-
-
-def _used(usage: Mapping[str, Any]) -> str:
-    """Return what was counted, such as ``12 calls, 3,400 input tokens``; empty for nothing."""
-    counted = {name: value for name, value in usage.items() if type(value) in (int, float) and value}
-    return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counted.items())
 
 
 def _quoted(text: str) -> str:

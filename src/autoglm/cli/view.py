@@ -12,16 +12,17 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autoglm.base.durations import format_duration
 from autoglm.base.errors import Failure
 from autoglm.cli.icons import icon_of, style_of
 from autoglm.cli.measure import harmless, width_of
 from autoglm.cli.rows import ENDED, FAILED, Active, Line, Progress, TaskView, fit, item_rows, task_row
+from autoglm.cli.usage import short_usage
 from autoglm.engine import messages as m
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class RunView:
         """What was asked of the run and is under way; first in the footer."""
         self.hint = ""
         """What the reader can do; last in the footer."""
+        self.usage: Mapping[str, Any] = {}
+        """What the run has used of models so far."""
         self.again: Sequence[Again] = ()
         """What will be done again when the run is reopened."""
         self._order: list[TaskView] = []
@@ -385,6 +388,8 @@ class RunView:
         if self.failure_count:
             plural = "s" if self.failure_count != 1 else ""
             line.append((f"  {icon_of('failed')} {self.failure_count:,} failure{plural}", style_of("failed")))
+        if used := short_usage(self.usage):
+            line.append((f"  {used}", "dim"))
         return [*line, (f"  {self.hint}", "dim")] if self.hint else line
 
     def rows(self, now: float, width: int, height: int) -> list[Line]:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationErro
 
 from autoglm.base.diagnostics import Diagnostic, Place, did_you_mean, sort_diagnostics
 from autoglm.base.errors import SpecError
-from autoglm.spec.model import Durability, McpServer, Model, ModelLimits, ModelSpec, Retry, Seconds
+from autoglm.spec.model import Budget, Durability, McpServer, Model, ModelLimits, ModelSpec, Retry, Seconds
 
 if TYPE_CHECKING:
     from autoglm.spec.document import Document
@@ -33,6 +33,14 @@ def _variable_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(f"{name!r} is not the name of an environment variable")
     return name
+
+
+def _day_budget(budget: Budget) -> Budget:
+    if budget.wall_time is not None:
+        raise ValueError("a day's budget has no `wall_time`")
+    if budget.tokens is budget.cost is budget.calls is None:
+        raise ValueError("it says nothing: give `tokens`, `cost` or `calls`")
+    return budget
 
 
 class ExecutorSettings(Model):
@@ -56,6 +64,15 @@ class TelemetrySettings(Model):
     """Default: ``otlp`` when ``OTEL_EXPORTER_OTLP_ENDPOINT`` is set, else nobody is told."""
     content: bool = False
     """Whether spans of model calls hold prompts and answers."""
+
+
+class PriceSettings(Model):
+    """What a million tokens of one model cost, in US dollars."""
+
+    input: float = Field(ge=0)
+    output: float = Field(default=0.0, ge=0)
+    cached_input: float | None = Field(default=None, ge=0)
+    """Input out of the provider's own cache; as much as other input when it is not given."""
 
 
 class TaskDefaults(Model):
@@ -90,6 +107,10 @@ class Settings(Model):
     defaults: TaskDefaults = Field(default_factory=TaskDefaults)
     mcp: dict[str, McpServer] = Field(default_factory=dict)
     """MCP servers whose tools agents may call."""
+    prices: dict[str, PriceSettings] = Field(default_factory=dict)
+    """By the name of a model, ``provider/model``, or what the server calls it; before the shipped ones."""
+    budgets: dict[str, Annotated[Budget, AfterValidator(_day_budget)]] = Field(default_factory=dict)
+    """What all runs of a namespace together may use on a day (UTC); ``*`` is any other namespace."""
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 
     @property
@@ -181,6 +202,10 @@ def _known_names(loc: tuple[int | str, ...]) -> Iterable[str]:
             model = ModelSpec
         case ("models", _, "limits"):
             model = ModelLimits
+        case ("prices", _):
+            model = PriceSettings
+        case ("budgets", _):
+            model = Budget
         case ("executors", _):
             model = ExecutorSettings
         case ("secrets",):

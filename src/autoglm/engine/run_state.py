@@ -40,6 +40,7 @@ from autoglm.engine.state import (
     stored_text,
 )
 from autoglm.engine.states import RunStatus, TaskStatus, step, step_run
+from autoglm.engine.usage import Spent
 from autoglm.graph.model import Graph
 from autoglm.spec.model import Join
 
@@ -59,7 +60,8 @@ class RunState:
         self.status = RunStatus.PENDING
         self.failure: Failure | None = None
         self.outputs: Stored | None = None
-        self.usage: dict[str, Any] = {}
+        self.spent = Spent()
+        """What was used of models."""
         self.counts: dict[TaskStatus, int] = {}
         """How many instances are in each status, those still pending not counted."""
         self.keyed: dict[str, bytes] = {}
@@ -332,7 +334,7 @@ class RunState:
         if event.output is not m.ABSENT or event.output_blob is not None:
             instance.output = event.output_blob or bytes(event.output)
         if event.usage:
-            self.add_usage(event.usage)
+            self.spent.add(instance.node.path, event.usage)
         if event.collected_blob is not None or event.collected is not m.ABSENT:
             instance.collected = event.collected_blob or bytes(event.collected)
         instance.failure = None
@@ -342,7 +344,7 @@ class RunState:
         instance = self._find(event.task)
         self.leave_slot(instance)
         instance.failure = event.failure
-        self._add_usage_of(event.failure)
+        self._add_usage_of(instance, event.failure)
         failed = _S.TIMEOUT if event.timeout else _S.FAILED
         if event.retry_at is not None:
             self.move(instance, failed, at)
@@ -396,18 +398,15 @@ class RunState:
     def _noted(self, event: m.Event, at: float) -> None:
         """A fact for the record only."""
 
-    def _add_usage_of(self, failure: Failure) -> None:
+    @property
+    def usage(self) -> dict[str, Any]:
+        """What was used of models in all."""
+        return self.spent.total
+
+    def _add_usage_of(self, instance: Instance, failure: Failure) -> None:
         usage = (failure.details or {}).get("usage")
         if isinstance(usage, dict):
-            self.add_usage(usage)
-
-    def add_usage(self, usage: dict[str, Any]) -> None:
-        """Add to what the run has used."""
-        for name, amount in usage.items():
-            if isinstance(amount, int | float) and not isinstance(amount, bool):
-                self.usage[name] = self.usage.get(name, 0) + amount
-            elif amount is True:
-                self.usage[name] = True
+            self.spent.add(instance.node.path, usage, failed=True)
 
     # ----------------------------------------------------------------------------------------------------- tasks
 
@@ -440,7 +439,7 @@ class RunState:
             self.begin(instance, at)
         self.leave_slot(instance)
         instance.failure = event.failure
-        self._add_usage_of(event.failure)
+        self._add_usage_of(instance, event.failure)
         instance.result = event.blob or bytes(event.result)
         self._end(instance, _S.SUCCEEDED, at)
 

@@ -17,7 +17,7 @@ def snapshot(run: RunState) -> dict[str, Any]:
         "definition": None if run.created is None else run.created.definition.digest,
         "outputs": run.outputs,
         "failure": run.failure,
-        "usage": run.usage,
+        "spent": run.spent.snapshot(),
         "keyed": run.keyed,
         "counts": {str(status): count for status, count in run.counts.items() if count},
         "running": sorted(run.attempts),

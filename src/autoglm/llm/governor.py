@@ -195,6 +195,10 @@ class Lane:
         self._arrivals = 0
         self._swept_at = 0.0
 
+    def now(self) -> float:
+        """Return the time by the lane's clock."""
+        return self._clock()
+
     # ------------------------------------------------------------------------------------------------ entering
 
     async def enter(self, asker: Asker, records: Records | None = None) -> Permit:

@@ -12,6 +12,7 @@ import os
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -33,6 +34,8 @@ _KEPT_ALIVE = 4.0
 """Seconds an idle connection is kept: less than the five that uvicorn, the server of vLLM and many others, keeps it. A
 call written into a connection that the server is just closing is lost, and it is not ours to repeat."""
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
+heard: ContextVar[Callable[[Mapping[str, str]], None] | None] = ContextVar("heard", default=None)
+"""Who is told the headers of each answer that comes in this context, refusals included."""
 
 
 Failed = Callable[[str, str], TaskError]
@@ -110,6 +113,8 @@ class Transport:
                 proxy=endpoint.proxy or _proxy(session, endpoint.base_url),
             )
             async with response:
+                if (hear := heard.get()) is not None:
+                    hear(response.headers)
                 if 300 <= response.status < 400:
                     raise redirected(endpoint, response.status, response.headers.get("location", ""))
                 yield response

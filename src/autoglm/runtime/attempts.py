@@ -54,6 +54,12 @@ class LiveAttempt(Attempt):
         self.refuses_models = tools.refuses_models
         self.memo = command.memo
         self.mcp_servers = tools.mcp_servers
+        self.node = node.path
+        self.task_id = command.task
+        self.priority = node.priority
+        self.account = tools.account
+        self.cache = node.task.cache
+        self.answers = []
         self.usage = {}
 
     def log(self, stream: str, text: str) -> None:
@@ -86,7 +92,19 @@ class LiveAttempt(Attempt):
             on_call=self.on_call,
             task_type=self.task_type,
             usage=self.usage,
+            node=self.node,
+            task_id=self.task_id,
+            priority=self.priority,
+            account=self.account,
+            wake=self.wake,
+            pause_run=self.pause_run,
         )
+
+    def wake(self) -> None:
+        self._dispatcher.wake(self._command.task)
+
+    def pause_run(self) -> None:
+        self._dispatcher.pause_run()
 
     def execute(self, work: Work) -> Awaitable[Any]:
         return self._executor.run(work, self.log)

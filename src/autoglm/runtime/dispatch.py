@@ -32,6 +32,7 @@ from autoglm.runtime.steps import MAX_BYTES, Steps
 from autoglm.runtime.telemetry import traceparent
 from autoglm.spec.model import McpServer, ModelSpec
 from autoglm.stores.protocol import LogLine
+from autoglm.tasks.account import Account
 from autoglm.tasks.protocol import Attempt, Park, Services, TaskContext, TaskType
 
 T = TypeVar("T")
@@ -65,6 +66,8 @@ class Toolbox:
     """Told of each model call that has ended, with its task id and attempt."""
     cast: Callable[[Node], TaskType] | None = None
     """Who does the work of a node; None stands for its task type. A test's stand-ins come in here."""
+    account: Account | None = None
+    """What the run's model calls share."""
     refuses_models: bool = False
     """No model may be asked: a test must say what each answers."""
 
@@ -154,6 +157,15 @@ class Dispatcher:
         else:
             self._stopping.add(key)
 
+    def wake(self, task: str) -> None:
+        """Let a parked attempt go on; may be called from any thread."""
+        if not self._is_quiet:
+            self._post_from_anywhere(m.Wake(task))
+
+    def pause_run(self) -> None:
+        """Let the run start nothing more until somebody resumes it."""
+        self._post_from_anywhere(m.Pause())
+
     def _on_loop(self, function: Callable[[T], None], argument: T) -> None:
         """Call a function on the loop's thread: at once when this is it, so that what a task says stays in order."""
         if threading.get_ident() == self._thread:
@@ -180,6 +192,8 @@ class Dispatcher:
                 prints.current.set(printed)  # this task's own context: nobody else's prints are meant
             value = await task_type.run(attempt)
             stimulus = self._returned(command, attempt, value)
+            if attempt.answers and isinstance(stimulus, m.AttemptReturned):
+                self._keep_answers(attempt)
         except asyncio.CancelledError:
             if key not in self._stopping and not self._is_quiet:
                 hint = "it raised CancelledError, or cancelled the asyncio task that it runs in"
@@ -206,6 +220,11 @@ class Dispatcher:
         self._stopping.discard(key)
         if not self._is_quiet:
             self._post(stimulus)
+
+    def _keep_answers(self, attempt: Attempt) -> None:
+        if attempt.account is not None and attempt.account.keeping is not None:
+            attempt.account.keeping.take(attempt.answers)
+            self._beside(attempt.account.keeping.write(self.tools.clock()))
 
     def _prepare(self, command: m.StartAttempt) -> Attempt:
         run = self.run

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from autoglm.engine.machine import Run
 from autoglm.engine.state import Instance
 from autoglm.engine.states import RunStatus
@@ -67,4 +69,5 @@ def run_update(run: Run, now: float) -> RunUpdate:
         ended_at=run.ended_at,
         counts={status.value: count for status, count in run.counts.items() if count},
         error=None if failure is None else failure.message[:_CLIP],
+        usage=msgspec.json.encode(run.spent.snapshot()) if run.spent.total else None,
     )

@@ -41,6 +41,8 @@ class TaskTypeInfo:
     executors: tuple[str, ...] = ("inline",)
     """Where it can run."""
     description: str = ""
+    caches: bool = False
+    """It asks models, and so knows the fields ``cache`` and ``budget``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ _HINT = "leave it out: this version would not do what it says"
 
 def check_available(workflow: Workflow, scopes: Iterable[ScopeInfo], report: Report) -> None:
     """Report every field that is understood and not carried out."""
-    for name in ("budget", "triggers"):
+    for name in ("triggers",):
         if getattr(workflow, name) is not None:
             report.workflow((name,), _CODE, f"`{name}` cannot be carried out by this version", hint=_HINT, key=True)
     for scope in scopes:
@@ -26,7 +26,5 @@ def check_available(workflow: Workflow, scopes: Iterable[ScopeInfo], report: Rep
 def _beyond(task: Task) -> Iterable[tuple[Path, str]]:
     if task.rollback is not None:
         yield ("rollback",), "`rollback`"
-    if task.cache not in (None, False):
-        yield ("cache",), "`cache`"
     if task.resources:
         yield ("resources",), "`resources`"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from autoglm.base.diagnostics import did_you_mean
 from autoglm.base.jsonvalue import NotJson, canonical, is_of_type
 from autoglm.spec.catalog import Catalog, FunctionInfo, OptionInfo, TaskTypeInfo
 from autoglm.spec.faults import kind_of, suggest
-from autoglm.spec.model import Path, Task, Workflow
+from autoglm.spec.model import Budget, DegradeTo, Path, Task, Workflow
 from autoglm.spec.names import alias, loop_names
 from autoglm.spec.report import Report
 from autoglm.spec.schemas import has_field
@@ -32,6 +32,8 @@ def check_types(workflow: Workflow, scopes: Iterable[ScopeInfo], catalog: Catalo
     for scope in scopes:
         for info in scope.tasks:
             checker.task(info)
+    if workflow.budget is not None:
+        checker._degrade_model(workflow.budget, report.workflow)
     for name, spec in workflow.models.items():
         if spec.api_key is not None and not _holds_template(spec.api_key):
             checker.literal_key(("models", name, "api_key"), None, f"the key of the model `{name}`")
@@ -67,6 +69,17 @@ class _Checker:
             self._say(task, ("retry",), "retry-on-group", f"{what} cannot be retried as a whole", hint)
         if task.output_schema is not None:
             self._schema(task, task.output_schema)
+        if kind is not None and not kind.caches and task.cache is not None:
+            hint = "leave `cache` out; it is for tasks that ask a model"
+            message = f"a task of type `{task.type}` cannot be cached"
+            self._say(task, ("cache",), "cache-not-available", message, hint, key=True)
+        if task.budget is not None:
+            asks = task.type == "group" or (kind is not None and kind.caches)
+            if not asks:
+                hint = "leave `budget` out; it is for tasks that ask a model, and for groups of such"
+                message = f"a task of type `{task.type}` asks no model"
+                self._say(task, ("budget",), "budget-not-available", message, hint, key=True)
+            self._degrade_model(task.budget, lambda *args, **more: self._say(task, *args, **more))
         loop = task.loop
         if loop is not None and loop.file is not None:
             self._file(task, ("loop", "file"), loop.file.partition("#")[0])
@@ -139,6 +152,16 @@ class _Checker:
             self.report.workflow(path, "literal-secret", message, hint=hint)
         else:
             self._say(task, path, "literal-secret", message, hint)
+
+    def _degrade_model(self, budget: Budget, say: Callable[..., None]) -> None:
+        """Check that the model exists that is asked when a budget is used up."""
+        if isinstance(budget.on_exhausted, DegradeTo):
+            name = budget.on_exhausted.degrade
+            if "/" not in name and name not in {**self.catalog.models, **self.workflow.models}:
+                known = {**self.catalog.models, **self.workflow.models}
+                hint = suggest(name, known, what="the models are") or "declare it under `models`"
+                path = ("budget", "on_exhausted", "degrade")
+                say(path, "unknown-model", f"there is no model `{name}`", hint=hint, word=name)
 
     def _deciding_model(self, task: Task) -> None:
         llm = task.options.get("llm")

@@ -66,7 +66,7 @@ class Defaults:
         for key, value in self._fields.items():
             if key in _MERGED:
                 fields[key] = {**value, **fields[key]}
-            elif key in body:
+            elif key in body or (key == "cache" and not (info is not None and info.caches)):
                 continue
             elif key != "executor" or info is None or info.name == "function" or value in info.executors:
                 fields[key] = value

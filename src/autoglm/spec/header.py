@@ -7,6 +7,7 @@ from typing import Any
 
 from autoglm.base.diagnostics import did_you_mean
 from autoglm.base.errors import AutoglmError, SpecError
+from autoglm.spec import budgets
 from autoglm.spec.document import read_document
 from autoglm.spec.inputs import read_inputs
 from autoglm.spec.model import Adapter, Durability, ModelLimits, ModelSpec, Path, PoolSpec, Schedule
@@ -187,9 +188,11 @@ def _limits(values: Values, written: Any, path: Path, key: str) -> ModelLimits |
         return None
     here = (*path, key)
     values.check_keys(mapping, here, tuple(ModelLimits.model_fields), "`limits`")
-    fields = dict.fromkeys(ModelLimits.model_fields)
+    fields: dict[str, Any] = dict.fromkeys(ModelLimits.model_fields)
     for name, value in mapping.items():
-        if name in fields:
+        if name == "patience":
+            fields[name] = 0.0 if value == 0 and value is not False else values.duration(value, here, name)
+        elif name in fields:
             fields[name] = values.integer(value, here, name, minimum=1)
     return build(ModelLimits, fields)
 
@@ -239,7 +242,7 @@ _READERS: dict[str, Callable[[Values, Any, Path, str], Any]] = {
     "max_parallel": _count,
     "schedule": _schedule,
     "durability": _durability,
-    "budget": _as_written,
+    "budget": budgets.budget,
     "triggers": _as_written,
     "outputs": Values.mapping,
 }

@@ -150,6 +150,8 @@ class ModelLimits(Model):
     """Tokens a minute, in and out."""
     max_parallel: int | None = Field(default=None, ge=1)
     """Calls under way."""
+    patience: Annotated[float, BeforeValidator(parse_duration), Field(ge=0)] | None = None
+    """Seconds for which a refused call is made again; 0 fails at once, None is ten minutes."""
 
 
 class ModelSpec(Model):
@@ -196,6 +198,56 @@ class McpServer(Model):
         return self
 
 
+class OnExhausted(StrEnum):
+    """What happens when a budget does not allow the next call."""
+
+    FAIL = "fail"
+    PAUSE = "pause"
+
+
+class OnUnpriced(StrEnum):
+    """What happens to a call whose price nobody knows, under a budget with a cost."""
+
+    FAIL = "fail"
+    WARN = "warn"
+
+
+class DegradeTo(Model):
+    """``on_exhausted: {degrade: MODEL}``: from then on this model is asked instead, and not held back."""
+
+    degrade: str
+
+
+class Budget(Model):
+    """What may be used of models; at least one of the four limits is set."""
+
+    tokens: int | None = Field(default=None, ge=1)
+    """In and out together."""
+    cost: float | None = Field(default=None, gt=0)
+    """US dollars."""
+    calls: int | None = Field(default=None, ge=1)
+    wall_time: Seconds | None = None
+    """From the start of the run, or of the first call of the task; looked at before each call."""
+    on_exhausted: OnExhausted | DegradeTo = OnExhausted.FAIL
+    on_unpriced: OnUnpriced = OnUnpriced.WARN
+
+
+class CacheScope(StrEnum):
+    """Who may be given a kept answer."""
+
+    RUN = "run"
+    WORKFLOW = "workflow"
+    PROJECT = "project"
+
+
+class CacheSpec(Model):
+    """``cache: true`` or ``{ttl, scope}``: the same question of the same model is asked once."""
+
+    ttl: Seconds | None = None
+    """How long an answer is kept; None for good."""
+    scope: CacheScope = CacheScope.PROJECT
+
+
 class Task(Model):
     """One task unit. ``options`` are what its type declares, ``arguments`` what the author passes in ``with``."""
 
@@ -216,7 +268,9 @@ class Task(Model):
     loop: Loop | None = None
     retry: Retry | None = None
     timeout: Seconds | None = None
-    cache: JsonValue = None
+    cache: CacheSpec | None = None
+    budget: Budget | None = None
+    """For all attempts and items of this task together."""
     priority: int = 0
     resources: dict[str, JsonValue] = Field(default_factory=dict)
     pool: tuple[str, ...] = ()
@@ -252,7 +306,7 @@ class Workflow(Model):
     """How many attempts of the whole run may be running at once."""
     schedule: Schedule = Schedule.FIFO
     durability: Durability = Durability.FULL
-    budget: JsonValue = None
+    budget: Budget | None = None
     triggers: JsonValue = None
     outputs: dict[str, JsonValue] = Field(default_factory=dict)
     tasks: tuple[Task, ...] = ()

@@ -12,7 +12,7 @@ from typing import Any
 
 from autoglm.spec.catalog import Catalog, OptionInfo, TaskTypeInfo
 from autoglm.spec.inputs import SCHEMA_KEYWORDS, TYPES
-from autoglm.spec.model import Adapter, Durability, Join, Outcome, Schedule
+from autoglm.spec.model import Adapter, CacheScope, Durability, Join, OnExhausted, OnUnpriced, Outcome, Schedule
 from autoglm.spec.task_fields import OTHER_WORDS
 
 Schema = dict[str, Any]
@@ -64,6 +64,8 @@ def workflow_schema(catalog: Catalog) -> Schema:
             "condition": _condition(),
             "input": _input(),
             "model": _model(),
+            "budget": _budget(),
+            "cache": _cache(),
             "duration": DURATION,
             "texts": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
             "textMapping": {"type": ["object", "null"], "additionalProperties": _SCALAR},
@@ -133,7 +135,7 @@ def _header() -> dict[str, Schema]:
         "durability": _described(
             {"enum": [item.value for item in Durability]}, "`full` survives a power cut, `process` a killed process."
         ),
-        "budget": _ANYTHING,
+        "budget": _described(_ref("budget"), "What the run may use of models."),
         "triggers": _ANYTHING,
         "outputs": _described({"type": ["object", "null"]}, "What the run gives back, by name; templates."),
     }
@@ -274,7 +276,8 @@ def _shared_fields(catalog: Catalog) -> dict[str, Schema]:
         "retry": _described(_ref("retry"), "When and how often an attempt that failed is repeated."),
         "retries": _described({"type": "integer", "minimum": 0}, "Attempts after the first: `retries: 3` is four."),
         "timeout": _described({"anyOf": [_ref("duration"), {"type": "null"}]}, "How long an attempt may take."),
-        "cache": _ANYTHING,
+        "cache": _described(_ref("cache"), "Ask the same question of the same model once."),
+        "budget": _described(_ref("budget"), "What all attempts and items of the task may use of models."),
         "priority": _described({"type": "integer"}, "Higher runs first, with `schedule: priority`."),
         "resources": {"type": ["object", "null"]},
         "pool": _described(_ref("texts"), "The concurrency limits, of `pools`, that it counts against."),
@@ -314,7 +317,7 @@ def _defaults() -> Schema:
             "labels": _ref("textMapping"),
             "resources": {"type": ["object", "null"]},
             "priority": {"type": "integer"},
-            "cache": {},
+            "cache": _ref("cache"),
         },
         type=["object", "null"],
     )
@@ -333,6 +336,38 @@ def _retry() -> Schema:
         }
     )
     return {"anyOf": [mapping, {"type": "null"}, {"const": False}]}
+
+
+def _budget() -> Schema:
+    return _closed(
+        {
+            "tokens": _described(_count(), "In and out together."),
+            "cost": _described({"type": ["number", "null"], "exclusiveMinimum": 0}, "US dollars."),
+            "calls": _count(),
+            "wall_time": {"anyOf": [_ref("duration"), {"type": "null"}]},
+            "on_exhausted": _described(
+                {
+                    "anyOf": [
+                        {"enum": [item.value for item in OnExhausted]},
+                        _closed({"degrade": {"type": "string", "minLength": 1}}, required=["degrade"]),
+                    ]
+                },
+                "What happens when the next call is not allowed.",
+            ),
+            "on_unpriced": {"enum": [item.value for item in OnUnpriced]},
+        },
+        type=["object", "null"],
+    )
+
+
+def _cache() -> Schema:
+    mapping = _closed(
+        {
+            "ttl": _described({"anyOf": [_ref("duration"), {"type": "null"}]}, "How long an answer is kept."),
+            "scope": _described({"enum": [item.value for item in CacheScope]}, "Who may be given it."),
+        }
+    )
+    return {"anyOf": [{"type": ["boolean", "null"]}, mapping]}
 
 
 def _loop() -> Schema:
@@ -418,7 +453,10 @@ def _model() -> Schema:
             "parameters": {"type": ["object", "null"]},
             "max_parallel": {"type": "integer", "minimum": 1},
             "limits": _described(
-                _closed({name: {"type": "integer", "minimum": 1} for name in ("rpm", "tpm", "max_parallel")}),
+                _closed(
+                    {name: {"type": "integer", "minimum": 1} for name in ("rpm", "tpm", "max_parallel")}
+                    | {"patience": {"anyOf": [_ref("duration"), {"const": 0}]}}
+                ),
                 "Requests and tokens a minute and calls under way that the server allows; all runs share them.",
             ),
             "timeout": _described(_ref("duration"), "Of a whole call."),

@@ -10,6 +10,7 @@ from typing import Any
 
 from autoglm.base.diagnostics import Severity, did_you_mean
 from autoglm.base.sizes import parse_size
+from autoglm.spec import budgets
 from autoglm.spec.model import Degrade, Join, Loop, OnError, Outcome, Path, Retry
 from autoglm.spec.tree import shorten
 from autoglm.spec.values import Values, build, describe, is_template, one_of
@@ -321,7 +322,8 @@ READERS: dict[str, Callable[[Values, Any, Path, str], Any]] = {
     "output_schema": output_schema,
     "loop": loop,
     "timeout": timeout,
-    "cache": _as_written,
+    "cache": budgets.cache,
+    "budget": budgets.budget,
     "priority": Values.integer,
     "resources": resources,
     "pool": Values.texts,

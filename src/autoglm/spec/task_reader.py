@@ -49,6 +49,7 @@ _FRAME: dict[str, Any] = {
     "retry": None,
     "timeout": None,
     "cache": None,
+    "budget": None,
     "priority": 0,
     "pool": (),
     "executor": None,

@@ -25,7 +25,7 @@ from autoglm.stores import rules
 
 APPLICATION_ID = 0x41474C4D
 """``AGLM``: tells our file from other programs' SQLite files."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 IDLE_READERS = 4
 PAGE = 2048
 """Bytes of a page. A step of a chain touches eight; small ones make its commit about a tenth cheaper."""
@@ -185,9 +185,9 @@ class Database:
             if not self._is_made(db):
                 db.execute(queries()["schema"])
                 db.pragma("application_id", APPLICATION_ID)
-            if db.pragma("user_version") < SCHEMA_VERSION:
-                db.execute(queries()["schema-2"])
-                db.pragma("user_version", SCHEMA_VERSION)
+            for version in range(max(db.pragma("user_version"), 1) + 1, SCHEMA_VERSION + 1):
+                db.execute(queries()[f"schema-{version}"])
+            db.pragma("user_version", SCHEMA_VERSION)
         db.execute(queries()["append-procedure"])
         self.tune()
 

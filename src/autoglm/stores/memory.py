@@ -44,6 +44,7 @@ class _Run:
                 ended_at=update.ended_at,
                 counts=dict(update.counts),
                 error=update.error,
+                usage=row.usage if update.usage is None else msgspec.json.decode(update.usage),
             )
         self.row = row
         if append.dropped:

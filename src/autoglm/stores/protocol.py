@@ -76,6 +76,8 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     """Who holds the lease, None when nobody does."""
     lease_until: float | None = None
+    usage: dict[str, Any] = {}
+    """What it has used of models: ``total``, by task (``tasks``), and by the arm of a split (``arms``)."""
 
 
 class RunUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -86,6 +88,8 @@ class RunUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ended_at: float | None = None
     counts: dict[str, int] = {}
     error: str | None = None
+    usage: bytes | None = None
+    """JSON text; None leaves it as it is."""
 
 
 class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):

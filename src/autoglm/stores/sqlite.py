@@ -100,7 +100,8 @@ class SqliteStore:
             times = (row.created_at, row.updated_at, row.ended_at)
             maps = (_encode(row.labels).decode(), _encode(row.counts).decode())
             lease = (row.epoch, row.owner, row.lease_until)
-            db.execute(queries()["add-run"], (*map(_clean, values), *times, *maps, _clean(row.error), *lease))
+            usage = _encode(row.usage).decode()
+            db.execute(queries()["add-run"], (*map(_clean, values), *times, *maps, _clean(row.error), *lease, usage))
 
     def append(self, appends: Sequence[Append]) -> list[StoreError | None]:
         """Commit a group in one transaction; per append None, or why it was refused."""
@@ -454,10 +455,11 @@ def _bind(append: Append) -> tuple[Any, ...]:
     record = (append.run_id, append.epoch, seq, crc, size, payload)
     update = append.update
     if update is None:
-        row: tuple[Any, ...] = (None, None, None, None, None)
+        row: tuple[Any, ...] = (None, None, None, None, None, None)
     else:
         counts = _encode(update.counts).decode()
-        row = (update.status, update.updated_at, update.ended_at, counts, _clean(update.error))
+        usage = None if update.usage is None else update.usage.decode()
+        row = (update.status, update.updated_at, update.ended_at, counts, _clean(update.error), usage)
     return (*record, *row, _json_rows(append.tasks), _json_rows(append.logs))
 
 
@@ -512,4 +514,5 @@ def _run_row(row: tuple[Any, ...]) -> RunRow:
     values = dict(zip(RunRow.__struct_fields__, row, strict=True))
     values["labels"] = msgspec.json.decode(values["labels"])
     values["counts"] = msgspec.json.decode(values["counts"])
+    values["usage"] = msgspec.json.decode(values["usage"] or "{}")
     return RunRow(**values)

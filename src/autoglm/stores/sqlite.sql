@@ -97,12 +97,17 @@ CREATE TABLE entries (
 );
 CREATE INDEX entries_expiry ON entries (expires_at) WHERE expires_at IS NOT NULL;
 
+-- name: schema-3
+-- What version 3 added: what a run has used of models, as JSON.
+ALTER TABLE runs ADD COLUMN usage TEXT;
+
 -- name: append-procedure
 -- What one append does, as a trigger of the writing connection: one statement, so that the interpreter lock is given
 -- up and taken back once a commit instead of once a table. When the guard does not hold, nothing at all is changed.
 CREATE TEMP VIEW appends AS SELECT
   NULL AS run_id, NULL AS epoch, NULL AS seq, NULL AS crc, NULL AS size, NULL AS payload,
-  NULL AS status, NULL AS updated_at, NULL AS ended_at, NULL AS counts, NULL AS error, NULL AS tasks, NULL AS logs;
+  NULL AS status, NULL AS updated_at, NULL AS ended_at, NULL AS counts, NULL AS error, NULL AS usage, NULL AS tasks,
+  NULL AS logs;
 CREATE TEMP TRIGGER append_one INSTEAD OF INSERT ON appends
 WHEN EXISTS (
   SELECT 1 FROM runs
@@ -115,7 +120,8 @@ BEGIN
     updated_at = coalesce(NEW.updated_at, updated_at),
     ended_at = CASE WHEN NEW.status IS NULL THEN ended_at ELSE NEW.ended_at END,
     counts = coalesce(NEW.counts, counts),
-    error = CASE WHEN NEW.status IS NULL THEN error ELSE NEW.error END
+    error = CASE WHEN NEW.status IS NULL THEN error ELSE NEW.error END,
+    usage = coalesce(NEW.usage, usage)
   WHERE run_id = NEW.run_id;
 
   INSERT INTO journal (run_no, seq, crc, size, payload)
@@ -145,7 +151,7 @@ END;
 
 -- name: append
 -- Take one append; total_changes() tells whether the guard held.
-INSERT INTO appends VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO appends VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: drop-tasks
 -- Rows of a run whose task ids are in ?2, or begin with one of the texts there that end in `.`, `[` or `]`; but for
@@ -181,21 +187,21 @@ SELECT run_no, epoch, last_seq, owner, lease_until FROM runs WHERE run_id = ?;
 -- A run without records.
 INSERT INTO runs (
   run_id, workflow, namespace, status, file, created_at, updated_at, ended_at, labels, counts, error, last_seq, epoch,
-  owner, lease_until
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?);
+  owner, lease_until, usage
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?);
 
 -- name: get-run
 -- One run, in the order of RunRow.
 SELECT
   run_id, workflow, namespace, status, file, created_at, updated_at, ended_at, labels, counts, error, last_seq, epoch,
-  owner, lease_until
+  owner, lease_until, usage
 FROM runs WHERE run_id = ?;
 
 -- name: list-runs
 -- A page of runs, newest first: status or NULL, workflow or NULL, last row of the page before, limit.
 SELECT
   run_id, workflow, namespace, status, file, created_at, updated_at, ended_at, labels, counts, error, last_seq, epoch,
-  owner, lease_until
+  owner, lease_until, usage
 FROM runs
 WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR workflow = ?2) AND (created_at, run_id) < (?3, ?4)
 ORDER BY created_at DESC, run_id DESC LIMIT ?5;

@@ -10,13 +10,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from autoglm.base.errors import TaskError
+from autoglm.llm.asked import (
+    chat_document,
+    completion_document,
+    embedding_document,
+    embeddings_document,
+    read_completion_document,
+    read_embeddings_document,
+)
+from autoglm.llm.budgets import Use
+from autoglm.llm.governor import Governor
+from autoglm.llm.limits import estimate_tokens
 from autoglm.llm.models import DEFAULT_MODEL, Endpoint, known_model, resolve_model, stand_in, suggest_model
-from autoglm.llm.profiles import Form
+from autoglm.llm.profiles import PROVIDERS, Form
+from autoglm.tasks.admission import Admission, Need, admit, answer_tokens
+from autoglm.tasks.keeping import Keeping
 from autoglm.tasks.protocol import Attempt
 from autoglm.tasks.telling import Telling, telling
 
@@ -41,6 +58,7 @@ class Caller:
         self.refused_parameters: set[tuple[str, str, str]] = set()
         """(address, model, name): parameters a task could do without, and which a server refused."""
         self._said: set[tuple[str, str]] = set()
+        self.governor = Governor(time.time, f"{socket.gethostname()}:{os.getpid()}:{id(self):x}")
 
     @property
     def wire(self) -> Wire:
@@ -58,6 +76,8 @@ class Caller:
         rehearsal no key is needed.
         """
         name = name or _default_model(attempt)
+        if attempt.account is not None:
+            name = attempt.account.degraded_to(attempt.node) or name
         if attempt.offline:
             if not known_model(name, attempt.models, attempt.project_models):
                 hint = suggest_model(name, attempt.models, attempt.project_models)
@@ -66,6 +86,9 @@ class Caller:
         if attempt.refuses_models:
             raise _not_mocked(attempt, name)
         environment = os.environ if attempt.environment is None else attempt.environment
+        keeping = None if attempt.account is None else attempt.account.keeping
+        if keeping is not None and keeping.cassette is not None and keeping.cassette.is_replayed:
+            environment = {**_NO_KEYS, **{name: environment[name] for name in _ADDRESSES if name in environment}}
         return resolve_model(name, attempt.models, attempt.project_models, environment)
 
     async def chat(
@@ -83,8 +106,27 @@ class Caller:
         _check_length(endpoint, request)
         if attempt.offline:
             return _rehearse(attempt, endpoint, request, on_text)
-        _count(attempt, "calls", 1)
-        attempt.usage["model"] = endpoint.model
+        keeping = _keeping(attempt)
+        asked = None
+        if keeping is not None:
+            asked = chat_document(endpoint, request)
+            known = keeping.find(attempt, endpoint, asked, read_completion_document, time.time())
+            if known is not None:
+                if on_text is not None:
+                    on_text(known.text)
+                return known
+        prompt = estimate_tokens(request.messages)
+        most = answer_tokens(request.parameters, endpoint.parameters)
+        async with self._admitted(attempt, endpoint, Need(prompt, most)) as admission:
+            completion = await self._ask(attempt, endpoint, request, on_text)
+            admission.answered(completion.usage)
+        if keeping is not None and asked is not None:
+            keeping.keep(attempt, endpoint, asked, completion_document(completion), time.time())
+        return completion
+
+    async def _ask(
+        self, attempt: Attempt, endpoint: Endpoint, request: ChatRequest, on_text: Callable[[str], None] | None
+    ) -> Completion:
         kind = "text" if request.schema is None else "json"
         messages, parameters = request.messages, request.parameters
         with telling(attempt, endpoint, "chat", messages=messages, parameters=parameters, output_type=kind) as told:
@@ -96,6 +138,29 @@ class Caller:
         _note_usage(attempt, completion.usage)
         return completion
 
+    @asynccontextmanager
+    async def _admitted(self, attempt: Attempt, endpoint: Endpoint, need: Need) -> AsyncIterator[Admission]:
+        """Let the call inside be made when its turn and its budgets allow it."""
+        from autoglm.llm.transport import heard
+
+        admission = await admit(self.governor, attempt, endpoint, need)
+
+        def hear(headers: Mapping[str, str]) -> None:
+            admission.headers = headers
+
+        token = heard.set(hear)
+        _count(attempt, "calls", 1)
+        attempt.usage["model"] = endpoint.model
+        try:
+            yield admission
+        except TaskError as error:
+            raise admission.failed(error) from None
+        except BaseException:
+            admission.dropped()
+            raise
+        finally:
+            heard.reset(token)
+
     async def embed(self, attempt: Attempt, endpoint: Endpoint, request: EmbeddingRequest) -> Embeddings:
         """Return the vectors of some texts; what that used is in ``attempt.usage`` then. Raises TaskError."""
         if attempt.offline:
@@ -103,12 +168,22 @@ class Caller:
 
             _note_rehearsal(attempt, endpoint, "these vectors are made up from the texts")
             return rehearse_embeddings(endpoint.name, request)
-        _count(attempt, "calls", 1)
-        attempt.usage["model"] = endpoint.model
-        with telling(attempt, endpoint, "embeddings", parameters=request.parameters) as told:
-            embeddings = await self.wire.embed(endpoint, request, lambda line: self.say_once(attempt, line))
-            told.used(embeddings.usage)
-        _note_usage(attempt, embeddings.usage)
+        keeping = _keeping(attempt)
+        asked = None
+        if keeping is not None:
+            asked = embedding_document(endpoint, request)
+            known = keeping.find(attempt, endpoint, asked, read_embeddings_document, time.time())
+            if known is not None:
+                return known
+        prompt = sum(estimate_tokens([{"content": text}]) for text in request.texts)
+        async with self._admitted(attempt, endpoint, Need(prompt, 0)) as admission:
+            with telling(attempt, endpoint, "embeddings", parameters=request.parameters) as told:
+                embeddings = await self.wire.embed(endpoint, request, lambda line: self.say_once(attempt, line))
+                told.used(embeddings.usage)
+            _note_usage(attempt, embeddings.usage)
+            admission.answered(embeddings.usage)
+        if keeping is not None and asked is not None:
+            keeping.keep(attempt, endpoint, asked, embeddings_document(embeddings), time.time())
         return embeddings
 
     def _client(self, endpoint: Endpoint) -> ChatClient:
@@ -126,6 +201,13 @@ class Caller:
         _count(attempt, "calls", 1)
         attempt.usage["model"] = endpoint.model
         _note_usage(attempt, used)
+        account = attempt.account
+        if account is not None:
+            price = account.price(endpoint)
+            cost = 0.0 if price is None else price.of(used.input_tokens, used.output_tokens, used.cached_tokens)
+            if cost:
+                attempt.usage["cost"] = attempt.usage.get("cost", 0.0) + cost
+            account.count(attempt.node, Use(used.input_tokens + used.output_tokens, cost, 1))
 
     def say_once(self, attempt: Attempt, line: str) -> None:
         """Log a line that would be the same for every call of a run, the first time only."""
@@ -145,8 +227,15 @@ class Caller:
             self._adapters.clear()
             for client in clients:
                 await client.close()
+            await asyncio.to_thread(self.governor.close)
 
 
+_NO_KEYS = {provider.key_variables[0]: "replayed" for provider in PROVIDERS.values() if provider.key_variables}
+"""What stands for keys where a cassette answers and nobody is called."""
+_ADDRESSES = (
+    *("AUTOGLM_BASE_MODEL", "AUTOGLM_CHAT_MODEL", "AUTOGLM_BASE_URL"),
+    *(name for provider in PROVIDERS.values() for name in provider.address_variables),
+)
 _shared = Caller()
 
 
@@ -160,6 +249,12 @@ def _not_mocked(attempt: Attempt, name: str) -> TaskError:
     message = f"the model `{name}` would be asked, and a test asks no models"
     hint = f"write what it answers (`mocks: {{{attempt.name}: {{value: …}}}}`), or `offline: true` for made-up answers"
     return TaskError(message, code="model-not-mocked", retryable=False, hint=hint)
+
+
+def _keeping(attempt: Attempt) -> Keeping | None:
+    """Return where answers to this attempt are looked up and kept, None where nowhere."""
+    keeping = None if attempt.account is None else attempt.account.keeping
+    return keeping if keeping is not None and keeping.concerns(attempt) else None
 
 
 def _default_model(attempt: Attempt) -> str:

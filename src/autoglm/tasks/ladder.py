@@ -23,8 +23,9 @@ from autoglm.base.errors import TaskError
 from autoglm.base.schemas import Schema
 from autoglm.llm.models import Endpoint
 from autoglm.llm.profiles import Form
+from autoglm.tasks.admission import impatient
 from autoglm.tasks.caller import Caller
-from autoglm.tasks.protocol import Attempt
+from autoglm.tasks.protocol import Attempt, Park
 
 if TYPE_CHECKING:
     from autoglm.llm.chat import ChatRequest, Completion, Message
@@ -127,14 +128,24 @@ async def together(works: Iterable[Coroutine[Any, Any, T]], most: int = 8) -> li
     """Do all, ``most`` at once, and return what comes of them in order; after the first failure, none goes on."""
     turns = asyncio.Semaphore(most)
 
-    async def in_turn(work: Coroutine[Any, Any, T]) -> T:
+    begun: set[int] = set()
+
+    async def in_turn(number: int, work: Coroutine[Any, Any, T]) -> T:
         async with turns:
+            begun.add(number)
             return await work
 
     pending = list(works)
-    tasks = [asyncio.ensure_future(in_turn(work)) for work in pending]
+    tasks = [asyncio.ensure_future(in_turn(number, work)) for number, work in enumerate(pending)]
     try:
         return list(await asyncio.gather(*tasks))
+    except Park:
+        # The attempt goes on later, and then has what its other calls bring now: they are paid for.
+        for number, task in enumerate(tasks):
+            if number not in begun:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
     finally:
         for task in tasks:
             task.cancel()
@@ -158,7 +169,10 @@ class _Climb:
     async def climb(self, models: Sequence[str | None]) -> tuple[Any, Completion]:
         for at, name in enumerate(models):
             try:
-                return await self._with_model(self.caller.endpoint(self.attempt, name))
+                endpoint = self.caller.endpoint(self.attempt, name)
+                if at + 1 < len(models):
+                    endpoint = impatient(endpoint)  # the next model is asked rather than this one waited for
+                return await self._with_model(endpoint)
             except TaskError as error:
                 if at + 1 == len(models) or error.code not in _FALLS:
                     raise

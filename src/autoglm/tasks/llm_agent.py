@@ -88,6 +88,7 @@ class LlmAgentTask(LlmTask):
         options={option.name: option for option in _OPTIONS},
         executor="inline",
         executors=("inline",),
+        caches=True,
         description="let a language model call tools in a bounded loop, each call recorded",
     )
 

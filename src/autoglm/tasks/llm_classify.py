@@ -61,6 +61,7 @@ class LlmClassifyTask(LlmTask):
         options={option.name: option for option in _OPTIONS},
         executor="inline",
         executors=("inline",),
+        caches=True,
         description="let a model choose among labels; the result is `{label, confidence}`, with `multi` `{labels}`",
     )
 

@@ -51,6 +51,7 @@ class LlmEmbedTask(LlmTask):
         options={option.name: option for option in _OPTIONS},
         executor="inline",
         executors=("inline",),
+        caches=True,
         description="turn texts into vectors; the result is a list of them, of one text its vector",
     )
 

@@ -57,6 +57,7 @@ class LlmExtractTask(LlmTask):
         options={option.name: option for option in _OPTIONS},
         executor="inline",
         executors=("inline",),
+        caches=True,
         description="let a model read a document; the result is what it says, as a value that fits `output_schema`",
     )
 

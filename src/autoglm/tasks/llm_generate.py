@@ -79,6 +79,7 @@ class LlmGenerateTask(LlmTask):
         signature_keys=("prompt", "prompt_template", "prompt_file"),
         executor="inline",
         executors=("inline",),
+        caches=True,
         description="ask a language model; the result is its text, or a value that fits `output_schema`",
     )
 

@@ -65,6 +65,7 @@ class LlmJudgeTask(LlmTask):
         options={option.name: option for option in _OPTIONS},
         executor="inline",
         executors=("inline",),
+        caches=True,
         description="let a model judge something by a rubric; the result is `{score, reason}`",
     )
 

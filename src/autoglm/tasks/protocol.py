@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from autoglm.base.diagnostics import Diagnostic
 from autoglm.base.errors import TaskError
@@ -15,7 +15,11 @@ from autoglm.base.ids import idempotency_key
 from autoglm.executors.protocol import Work
 from autoglm.llm.calls import ModelCall
 from autoglm.spec.catalog import Catalog, TaskTypeInfo
-from autoglm.spec.model import McpServer, ModelSpec, Task
+from autoglm.spec.model import CacheSpec, McpServer, ModelSpec, Task
+
+if TYPE_CHECKING:
+    from autoglm.stores.protocol import EntryWrite
+    from autoglm.tasks.account import Account
 
 
 class Services(Protocol):
@@ -23,6 +27,10 @@ class Services(Protocol):
 
     async def get(self, name: str) -> Any:
         """Return the service. Raises TaskError ``unknown-service``."""
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _no_log(stream: str, text: str) -> None:
@@ -172,6 +180,21 @@ class Attempt:
     """What the attempt left for itself when it raised :class:`Park`; None when it has not."""
     task_type: Callable[[str], TaskType] = _no_task_type
     """Another task type by name, to do a part of the work."""
+    node: str = ""
+    """The static path of its task: ``outer.inner``."""
+    task_id: str = ""
+    """As in its context."""
+    priority: int = 0
+    account: Account | None = None
+    """What the model calls of its run share; None outside of a run."""
+    cache: CacheSpec | None = None
+    """The task's field ``cache``."""
+    answers: list[EntryWrite] = field(default_factory=list)
+    """Answers that the cache shall have once the attempt has succeeded."""
+    wake: Callable[[], None] = _nothing
+    """Let this attempt go on at once when it is parked; may be called from any thread."""
+    pause_run: Callable[[], None] = _nothing
+    """Let the run start nothing more until somebody resumes it."""
     usage: dict[str, Any] = field(default_factory=dict)
     """What the attempt used: ``{"calls": 1, "input_tokens": …, "output_tokens": …}``; summed over the run."""
 

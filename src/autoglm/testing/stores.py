@@ -119,6 +119,18 @@ class StoreTests:
         store.create_run(created)
         assert store.get_run(RUN) == created
 
+    def test_usage_stays_until_an_update_brings_another(self, store: Store, run: str) -> None:
+        def update(**fields: Any) -> RunUpdate:
+            return RunUpdate(status="running", updated_at=NOW, **fields)
+
+        used = {"total": {"calls": 2, "cost": 0.25}, "tasks": {"ask": {"calls": 2}}, "arms": {}}
+        store.append([record(1, update=update(usage=json.dumps(used).encode()))])
+        store.append([record(2, update=update())])
+        assert store.get_run(run).usage == used
+        assert store.list_runs()[0].usage == used
+        store.append([record(3, update=update(usage=b'{"total": {"calls": 3}}'))])
+        assert store.get_run(run).usage == {"total": {"calls": 3}}
+
     def test_second_run_of_an_id_is_refused(self, store: Store, run: str) -> None:
         with pytest.raises(StoreError) as caught:
             store.create_run(row(workflow="other"))

@@ -98,6 +98,7 @@ def _show_run(session: Session, row: RunRow, tasks: list[TaskRow], *, as_json: b
     from autoglm.cli.stored import run_facts
     from autoglm.cli.summary import clipped_json
     from autoglm.cli.tables import say_table
+    from autoglm.cli.usage import used_text
 
     facts = run_facts(session.store, row.run_id)
     if as_json:
@@ -111,6 +112,8 @@ def _show_run(session: Session, row: RunRow, tasks: list[TaskRow], *, as_json: b
     say(f"started   {_when(row.created_at)}, took {_took(row)}")
     if row.error:
         say(f"error     {harmless(row.error)}")
+    if used := used_text(row.usage.get("total", {})):
+        say(f"used      {used}")
     if facts["offline"]:
         say("REHEARSAL (--offline): no model was asked.")
     for title in ("inputs", "outputs"):
@@ -122,6 +125,21 @@ def _show_run(session: Session, row: RunRow, tasks: list[TaskRow], *, as_json: b
         say()
         table = [[t.task, t.status, str(t.attempts or "-"), _task_took(t), _error(t)] for t in tasks]
         say_table(["TASK", "STATUS", "ATTEMPTS", "TOOK", "ERROR"], table, status=1)
+    _say_usage(row)
+
+
+def _say_usage(row: RunRow) -> None:
+    """Print what each task used of models, and what came of the arms of its split."""
+    from autoglm.cli.output import say
+    from autoglm.cli.tables import say_table
+    from autoglm.cli.usage import arm_rows, task_rows
+
+    if tasks := task_rows(row.usage.get("tasks", {})):
+        say()
+        say_table(["TASK", "CALLS", "TOKENS IN", "TOKENS OUT", "COST", "NOT PAID"], tasks)
+    if arms := arm_rows(row.usage.get("arms", {})):
+        say()
+        say_table(["TASK", "ARM", "ATTEMPTS", "FAILED", "QUALITY", "COST EACH", "SECONDS EACH"], arms)
 
 
 def check_task(session: Session, row: RunRow, task: str) -> TaskRow:
@@ -241,6 +259,9 @@ def run_data(row: RunRow) -> dict[str, Any]:
         "ended_at": row.ended_at,
         "labels": row.labels,
         "counts": row.counts,
+        "usage": row.usage.get("total", {}),
+        "usage_by_task": row.usage.get("tasks", {}),
+        "usage_by_arm": row.usage.get("arms", {}),
         "error": row.error,
         "driven_by": row.owner if is_driven(row) else None,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from autoglm.cli.watch import Manner
 
 Durability = Literal["full", "process"]
+CassetteMode = Literal["record", "replay", "auto"]
 
 
 def run(
@@ -37,16 +38,24 @@ def run(
     ] = None,
     run_id: Annotated[str | None, typer.Option(metavar="ID", help="The new run's id, instead of a made one.")] = None,
     max_parallel: options.MaxParallel = None,
+    budget: options.Budget = None,
+    cassette: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Record model calls in this file, or answer from it; or only the mode."),
+    ] = None,
+    cassette_mode: Annotated[CassetteMode | None, typer.Option(help="What is done with calls; default: auto.")] = None,
     store: options.Store = None,
 ) -> int:
     """Run a workflow file to its end."""
     from autoglm.app.session import Session
     from autoglm.cli.given import read_inputs
     from autoglm.cli.output import warn
+    from autoglm.cli.spending import open_cassette, read_budget
     from autoglm.cli.watch import Manner, drive
     from autoglm.spec.model import Durability as Kept
 
     check_run_id(run_id)
+    limits, recorded = read_budget(budget), open_cassette(cassette, cassette_mode, file)
     kept = Kept(durability) if durability else None
     with Session.open(file, store=store, durability=kept) as session:
         loaded = session.load(file)
@@ -54,7 +63,16 @@ def run(
             for doubt in (*session.warnings, *loaded.diagnostics):
                 warn(str(doubt))
         values = read_inputs(loaded.workflow, inputs or [], inputs_file)
-        start = partial(session.run, loaded, values, offline=offline, run_id=run_id, max_parallel=max_parallel)
+        start = partial(
+            session.run,
+            loaded,
+            values,
+            offline=offline,
+            run_id=run_id,
+            max_parallel=max_parallel,
+            budget=limits,
+            cassette=recorded,
+        )
         return drive(session, start, Manner(json, quiet, verbose))
 
 
@@ -80,6 +98,7 @@ def resume(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     max_parallel: options.MaxParallel = None,
+    budget: options.Budget = None,
     project: options.Project = None,
     store: options.Store = None,
 ) -> int:
@@ -89,12 +108,14 @@ def resume(
     """
     from autoglm.app.correcting import plan_resume
     from autoglm.cli.opening import open_session
+    from autoglm.cli.spending import read_budget
     from autoglm.cli.watch import Manner
 
+    limited = {"max_parallel": max_parallel, "budget": read_budget(budget)}
     with open_session(project, store) as session:
         correction = plan_resume(session, session.find_run(run), _file(with_changes, as_recorded))
         ask = Ask(plan, with_changes and not yes, show=plan or with_changes)
-        return _go_on(session, session.resume, correction, inputs, ask, Manner(json, quiet, verbose), max_parallel)
+        return _go_on(session, session.resume, correction, inputs, ask, Manner(json, quiet, verbose), limited)
 
 
 def retry(
@@ -112,6 +133,7 @@ def retry(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     max_parallel: options.MaxParallel = None,
+    budget: options.Budget = None,
     project: options.Project = None,
     store: options.Store = None,
 ) -> int:
@@ -121,13 +143,16 @@ def retry(
     """
     from autoglm.app.correcting import plan_retry
     from autoglm.cli.opening import open_session
+    from autoglm.cli.spending import read_budget
     from autoglm.cli.watch import Manner
+
+    limited = {"max_parallel": max_parallel, "budget": read_budget(budget)}
 
     with open_session(project, store) as session:
         correction = plan_retry(session, session.find_run(run), from_ or (), _file(with_changes, as_recorded))
         is_special = bool(from_) or with_changes
         ask = Ask(plan, is_special and not yes, show=plan or is_special)
-        return _go_on(session, session.retry, correction, inputs, ask, Manner(json, quiet, verbose), max_parallel)
+        return _go_on(session, session.retry, correction, inputs, ask, Manner(json, quiet, verbose), limited)
 
 
 class Ask(NamedTuple):
@@ -145,7 +170,7 @@ def _go_on(
     inputs: list[str] | None,
     ask: Ask,
     manner: Manner,
-    max_parallel: int | None,
+    limited: Mapping[str, Any],
 ) -> int:
     from dataclasses import replace
 
@@ -156,7 +181,7 @@ def _go_on(
     quiet = manner.quiet or not ask.show
     if not agree(correction, plan=ask.plan_only, ask=ask.ask, json=manner.json, quiet=quiet):
         return 0
-    start = partial(method, correction.run_id, given, correction=correction, max_parallel=max_parallel)
+    start = partial(method, correction.run_id, given, correction=correction, **limited)
     return drive(session, start, replace(manner, again=correction.again))
 
 

@@ -1,0 +1,99 @@
+"""Errors about budgets, caches and cassettes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.errors.scene import Scene
+from tests.llm.peer import completion, serve
+
+MODEL = "models: {m: {base_url: URL, model: big}}\n"
+ASK = "tasks:\n- {name: a, model: m, prompt: 'Count to three.', max_tokens: 50}\n"
+
+
+def answer(_: dict[str, Any]) -> dict[str, Any]:
+    return completion("one, two, three")
+
+
+def test_budgets_of_those_who_ask_no_model(scene: Scene) -> None:
+    scene.write(
+        "flow.yaml",
+        """\
+        budget: {cost: 1, on_exhausted: {degrade: chaep}}
+        models: {cheap: ollama/qwen3}
+        tasks:
+          - {name: a, script: "true", budget: {calls: 1}, cache: true}
+          - {name: b, model: cheap, prompt: hello, budget: {calls: 1, on_exhausted: {degrade: cheep}}}
+        """,
+    )
+    scene.autoglm("validate", "flow.yaml")
+    scene.shows("budget-not-available", "cache-not-available", "unknown-model")
+
+
+def test_a_budget_without_a_limit(scene: Scene) -> None:
+    scene.write("flow.yaml", "budget: {on_exhausted: pause}\n" + ASK)
+    scene.autoglm("validate", "flow.yaml")
+    scene.shows("budget-empty")
+
+
+def test_a_budget_that_is_used_up(scene: Scene) -> None:
+    with scene.serving(serve(answer)) as peer:
+        flow = "budget: {tokens: 40}\n" + MODEL.replace("URL", peer.url) + ASK
+        scene.run(flow)
+    scene.shows("budget-exhausted")
+
+
+def test_a_model_without_a_price(scene: Scene) -> None:
+    with scene.serving(serve(answer)) as peer:
+        scene.run("budget: {cost: 1, on_unpriced: fail}\n" + MODEL.replace("URL", peer.url) + ASK)
+    scene.shows("model-unpriced")
+
+
+def test_limits_on_the_command_line(scene: Scene) -> None:
+    scene.write("flow.yaml", ASK.replace("m,", "ollama/x,"))
+    for words in ("cost", "cost=much", "money=5", "tokens=0"):
+        scene.autoglm("run", "flow.yaml", "--budget", words)
+    scene.shows("budget-option")
+
+
+def test_a_cassette_that_is_not_there(scene: Scene) -> None:
+    scene.write("flow.yaml", ASK.replace("m,", "ollama/x,"))
+    scene.autoglm("run", "flow.yaml", "--cassette", "replay")
+    scene.write("tape.jsonl", '{"task": "a"}\n')
+    scene.autoglm("run", "flow.yaml", "--cassette", "tape.jsonl")
+    scene.autoglm("run", "flow.yaml", "--cassette", "tape.jsonl/x", "--cassette-mode", "record")
+    scene.shows("cassette-missing", "cassette-unreadable", "cassette-unwritable")
+
+
+def test_a_prompt_that_has_changed_since(scene: Scene) -> None:
+    asked = {
+        "model": "ollama/x",
+        "messages": [{"role": "user", "content": "Count to two."}],
+        "parameters": {"max_tokens": 50},
+    }
+    scene.write("tape.jsonl", json.dumps({"task": "a", "asked": asked, "answer": {"text": "one, two"}}) + "\n")
+    scene.run(ASK.replace("m,", "ollama/x,"), "--cassette", "tape.jsonl", "--cassette-mode", "replay")
+    scene.shows("cassette-mismatch")
+
+
+def test_a_day_that_cannot_be_looked_up(scene: Scene) -> None:
+    import asyncio
+
+    from autoglm.base.errors import StoreError
+    from autoglm.llm.budgets import Use
+    from autoglm.spec.model import Budget
+    from autoglm.tasks.account import Account, DayPurse, SharedRecords
+
+    class Full:
+        def get_entry(self, key: str, now: float) -> None:
+            return None
+
+        def put_entries(self, writes: Any, now: float) -> list[bool]:
+            raise StoreError("the disk that holds the store is full", code="disk-full", hint="make room")
+
+    records = SharedRecords(Full(), is_blocking=False)  # type: ignore[arg-type]
+    account = Account(run_id="r", clock=lambda: 1.0, records=records, day=DayPurse("team", Budget(cost=1.0), records))
+    with scene.refuses("a call of a run in the namespace team"):
+        asyncio.run(account.reserve("a", Use(10, 0.1, 1)))
+    scene.shows("budget-unreadable")
