@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autoglm.cli.commands import check, drawing, explain, look, prune, run, start, testing
+from autoglm.cli.commands import check, diff, drawing, explain, look, prune, run, start, testing
 
 app = typer.Typer(
     name="autoglm",
@@ -40,6 +40,7 @@ app.command(name="list")(look.list_runs)
 app.command()(look.show)
 app.command()(look.logs)
 app.command()(explain.explain)
+app.command()(diff.diff)
 app.command()(run.cancel)
 app.command()(run.pause)
 app.command()(run.retry)
