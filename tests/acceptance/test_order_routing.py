@@ -137,6 +137,12 @@ def test_its_own_tests_pass(project: Path) -> None:
     assert "failed" not in done.stdout
 
 
-def test_it_is_fit_to_run(project: Path) -> None:
-    done = autoglm(project, "validate", FLOW)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{FLOW} is fit to run\n", "")
+def test_it_is_fit_to_run_and_lacks_only_the_model_that_it_trains(project: Path) -> None:
+    done = autoglm(project, "validate", FLOW, "--json")
+    assert done.returncode == 0
+    assert [(each["code"], each["severity"]) for each in json.loads(done.stdout)["diagnostics"]] == [
+        ("missing-file", "warning")
+    ]
+    (project / "models").mkdir()
+    (project / "models" / "risk.skops").write_bytes(b"")
+    assert autoglm(project, "validate", FLOW).stdout == f"{FLOW} is fit to run\n"

@@ -235,3 +235,34 @@ def test_tasks_of_called_files_are_mocked_and_told_by_the_way_to_them(house: Hou
     with pytest.raises(UsageError) as caught:
         run_workflow(flow, mocks={"one.wrok": 1})
     assert caught.value.hint == "did you mean `one.work`?"
+
+
+def test_of_a_decision_by_a_model_the_mock_is_what_the_model_says(house: House) -> None:
+    house.write("none.sh", "")
+    flow = house.write(
+        "flow.yaml",
+        """
+        tasks:
+          - name: risk
+            model: risk.skops
+            features: [1]
+            conditions: [{rule: probabilities.high > 0.5, action: review}]
+            default: accept
+          - name: mood
+            llm: AutoGLM-Chat
+            prompt: How is it?
+            branches: {bad: review, good: accept}
+          - {name: review, script: none.sh}
+          - {name: accept, script: none.sh}
+        """,
+    )
+    says = {"prediction": "high", "probability": 0.6, "probabilities": {"high": 0.6, "low": 0.4}}
+    mocks = {"risk": says, "mood": {"label": "bad", "confidence": 0.9}, "review": 1, "accept": 2}
+    run = run_workflow(flow, mocks=mocks)
+    assert run.branches("risk") == run.branches("mood") == ["review"]
+    assert run.path == ["risk", "mood", "review"]
+    missing = sorted(f"{point.task} {point.what}" for point in run.coverage.missing)
+    assert missing == ["accept runs", "mood not → review", "mood → accept", "risk not → review", "risk → accept"]
+    unmocked = run_workflow(flow, mocks={"risk": says, "review": 1, "accept": 2})
+    assert unmocked.tasks["mood"].error is not None
+    assert unmocked.tasks["mood"].error["code"] == "model-not-mocked"

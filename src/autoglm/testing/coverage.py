@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from autoglm.graph.model import Graph, Node, NodeKind
+from autoglm.graph.model import Graph, Node
 from autoglm.testing.naming import static
 from autoglm.testing.played import Played
 
@@ -68,9 +68,9 @@ def met(played: Played) -> set[Point]:
     found |= {Point(names[static(task)].path, FALSE) for task in played.trace.untrue}
     for task, row in played.rows.items():
         node = names[row.node]
-        if node.kind is NodeKind.DECISION and row.status == "succeeded":
+        if node.targets and row.status == "succeeded":
             chosen = played.branches(task)
-            found |= {Point(node.path, _branch(action, action in chosen)) for action in _actions(node)}
+            found |= {Point(node.path, _branch(action, action in chosen)) for action in node.targets}
     return found
 
 
@@ -79,13 +79,9 @@ def _points(node: Node) -> Iterator[Point]:
     if node.when is not None:
         yield Point(node.path, TRUE)
         yield Point(node.path, FALSE)
-    for action in _actions(node):
+    for action in node.targets:
         yield Point(node.path, _branch(action, True))
         yield Point(node.path, _branch(action, False))
-
-
-def _actions(node: Node) -> list[str]:
-    return list(dict.fromkeys(rule.action for rule in node.rules))
 
 
 def _branch(action: str, is_chosen: bool) -> str:

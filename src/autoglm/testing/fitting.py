@@ -101,7 +101,7 @@ class _Fitting:
                 yield self._unknown(task, fields.path, key=True)
                 continue
             node = self.nodes[static(task)]
-            if fields.branches is not None and node.kind is not NodeKind.DECISION:
+            if fields.branches is not None and not node.targets:
                 message = f"`{task}` is no decision, so it has no `branches`"
                 yield self.document.diagnostic("expect-not-a-decision", message, (*fields.path, "branches"), key=True)
         for key, stages in (("path", expect.path_taken), ("order", expect.order)):
