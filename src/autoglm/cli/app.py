@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autoglm.cli.commands import check, diff, drawing, explain, look, prune, run, start, testing
+from autoglm.cli.commands import check, diff, drawing, explain, look, plan, prune, run, start, testing
 
 app = typer.Typer(
     name="autoglm",
@@ -33,7 +33,7 @@ def _autoglm(
 
 app.command()(start.init)
 app.command()(check.validate)
-app.command()(check.plan)
+app.command()(plan.plan)
 app.command()(run.run)
 app.command()(run.resume)
 app.command(name="list")(look.list_runs)

@@ -1,0 +1,245 @@
+"""What a run of a file would do: the graph with what is inside its groups, loops and calls, in waves; nothing is run.
+
+How often a task runs is told as far as it can be before: lists in the file, ranges, matrices and what follows from
+given or default inputs are counted, files row by row. What hangs on a result is unknown. Whoever can tell what a model
+call costs multiplies :attr:`Planned.calls` of the tasks that ask a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from autoglm.app.loading import Loaded
+from autoglm.base.errors import TaskError
+from autoglm.base.order import levels
+from autoglm.graph.model import Graph, LoopPlan, Node, ScopePlan
+from autoglm.runtime.sources import open_source
+from autoglm.spec.catalog import Catalog
+from autoglm.spec.expressions import ExpressionError, Template
+
+MAX_ROWS: Final = 1_000_000
+"""Rows of a file that are counted at most."""
+_CHUNK: Final = 5000
+
+
+class Count(msgspec.Struct, frozen=True):
+    """How often something happens; ``most`` is None when it is not known before."""
+
+    least: int
+    most: int | None
+
+    def times(self, other: Count) -> Count:
+        most = None if self.most is None or other.most is None else self.most * other.most
+        return Count(self.least * other.least, most)
+
+    def __str__(self) -> str:
+        if self.most is None:
+            return f"{self.least:,} or more" if self.least else "unknown"
+        return f"{self.most:,}" if self.least == self.most else f"{self.least:,} to {self.most:,}"
+
+
+ONCE: Final = Count(1, 1)
+UNKNOWN: Final = Count(0, None)
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """A task as a run would have it."""
+
+    path: str
+    """``outer.inner``; inside a call, below the task that calls."""
+    type: str
+    wave: int
+    """Which wave of its scope it belongs to, from 1: all that it waits for is in earlier ones."""
+    depth: int
+    depends_on: list[str]
+    executor: str
+    pools: list[str]
+    loop: bool
+    items: Count
+    """How many items its loop has; one without a loop."""
+    runs: Count
+    """How often it runs in a whole run, what is around it counted in."""
+    calls: Count | None
+    """How often it asks a model; more than ``runs`` where an attempt is repeated. None: it asks none."""
+    model: str | None
+    cached: bool
+    """Its answers may come out of the cache."""
+    when: str | None
+    max_attempts: int
+    timeout: float | None
+    inside: int
+    """How many tasks are directly inside it."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a run of a file would do."""
+
+    tasks: list[Planned]
+    waves: list[list[str]]
+    critical_path: list[str]
+    """The longest chain of tasks, with what is inside of groups."""
+    model_calls: Count
+    limits: dict[str, int | None]
+
+
+def plan_of(loaded: Loaded, catalog: Catalog, root: Any, inputs: Mapping[str, Any] | None = None) -> Plan:
+    """Return the plan of a workflow. ``root`` is the project's folder; ``inputs`` are those known so far."""
+    planner = _Planner(loaded.graph, catalog, root, inputs or {})
+    tasks = list(planner.scope(loaded.graph.root, "", 0, ONCE, frozenset()))
+    waves: list[list[str]] = []
+    for task in tasks:
+        if task.depth == 0:
+            waves.extend([] for _ in range(task.wave - len(waves)))
+            waves[task.wave - 1].append(task.path)
+    least, most = 0, 0
+    known = True
+    for task in tasks:
+        if task.calls is not None:
+            least += task.calls.least
+            known = known and task.calls.most is not None
+            most += task.calls.most or 0
+    workflow, pools = loaded.workflow, loaded.graph.pools
+    limits = {"max_parallel": workflow.max_parallel, **{pool.name: pool.limit for pool in pools}}
+    path = list(_critical_path(loaded.graph, loaded.graph.root, "", frozenset()))
+    return Plan(tasks, waves, path, Count(least, most if known else None), limits)
+
+
+class _Planner:
+    def __init__(self, graph: Graph, catalog: Catalog, root: Any, inputs: Mapping[str, Any]) -> None:
+        self.graph = graph
+        self.catalog = catalog
+        self.root = root
+        defaults = {name: spec.default for name, spec in graph.workflow.inputs.items() if not spec.required}
+        given = {**defaults, **inputs}
+        self._values: dict[str, Any] = {**graph.workflow.vars, **given, "inputs": given, "vars": graph.workflow.vars}
+
+    def scope(
+        self, plan: ScopePlan, prefix: str, depth: int, around: Count, called: frozenset[str]
+    ) -> Iterator[Planned]:
+        """Yield the tasks of a scope wave by wave, each followed by what is inside it."""
+        waves = levels([[edge.upstream for edge in node.edges] for node in plan.nodes])
+        for node in sorted(plan.nodes, key=lambda each: (waves[each.local], each.local)):
+            items = self._items(node.loop) if node.loop is not None else ONCE
+            runs = around.times(items)
+            if node.when is not None or any(edge.is_branch for edge in node.edges):
+                runs = Count(0, runs.most)
+            inner, key = self._inside(node, called)
+            yield self._planned(plan, node, prefix, depth, waves[node.local] + 1, items, runs, inner)
+            if inner is not None:
+                below = called if key is None else called | {key}
+                least = 0 if node.choose is not None else runs.least
+                yield from self.scope(inner, f"{prefix}{node.name}.", depth + 1, Count(least, runs.most), below)
+
+    def _inside(self, node: Node, called: frozenset[str]) -> tuple[ScopePlan | None, str | None]:
+        """Return what is inside a task; a file that calls itself is shown once."""
+        if node.callee is None:
+            return node.body, None
+        callee = self.graph.callees.get(node.callee)
+        return (None if callee is None or node.callee in called else callee.plan), node.callee
+
+    def _planned(
+        self,
+        plan: ScopePlan,
+        node: Node,
+        prefix: str,
+        depth: int,
+        wave: int,
+        items: Count,
+        runs: Count,
+        inner: ScopePlan | None,
+    ) -> Planned:
+        task = node.task
+        info = self.catalog.task_types.get(task.type)
+        attempts = node.retry.max_attempts if node.retry is not None else 1
+        asks = info is not None and info.caches
+        calls = Count(runs.least, None if runs.most is None else runs.most * attempts) if asks else None
+        model = task.options.get("model")
+        return Planned(
+            path=f"{prefix}{node.name}",
+            type=task.type,
+            wave=wave,
+            depth=depth,
+            depends_on=sorted({plan.nodes[edge.upstream].name for edge in node.edges}),
+            executor="" if inner is not None or node.callee is not None else node.executor,
+            pools=[self.graph.pools[index].name for index in node.pools],
+            loop=node.is_loop,
+            items=items,
+            runs=runs,
+            calls=calls,
+            model=model if asks and isinstance(model, str) else None,
+            cached=asks and task.cache is not None,
+            when=None if task.when is None else str(task.when),
+            max_attempts=attempts,
+            timeout=node.timeout,
+            inside=0 if inner is None else len(inner.nodes),
+        )
+
+    # ------------------------------------------------------------------------------------------------------- counting
+
+    def _items(self, loop: LoopPlan) -> Count:
+        if loop.repeat is not None:
+            return Count(0 if loop.repeat.while_ is not None else 1, loop.repeat.max_iterations)
+        if loop.file is not None:
+            return self._rows(loop.file)
+        if loop.matrix is not None:
+            found = ONCE
+            for axis in loop.matrix.values():
+                found = found.times(self._length(axis))
+            return found
+        return UNKNOWN if loop.over is None else self._length(loop.over)
+
+    def _length(self, template: Template) -> Count:
+        try:
+            count = len(template.evaluate_items(_Known(self._values)))
+        except (ExpressionError, KeyError, TypeError):
+            return UNKNOWN
+        return Count(count, count)
+
+    def _rows(self, template: Template) -> Count:
+        """Count the rows of a file, a chunk at a time."""
+        try:
+            name = template.evaluate(_Known(self._values))
+            source = open_source(str(name), self.root)
+        except (ExpressionError, KeyError, TaskError):
+            return UNKNOWN
+        count, is_last = 0, False
+        try:
+            while not is_last and count < MAX_ROWS:
+                rows, is_last = source.read(count, _CHUNK)
+                count += len(rows)
+        except TaskError:
+            return Count(count, None)
+        finally:
+            source.close()
+        return Count(count, count if is_last else None)
+
+
+class _Known:
+    """The names that have a value before a run."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def __call__(self, name: str) -> Any:
+        return self._values[name]
+
+    def names(self) -> list[str]:
+        return list(self._values)
+
+
+def _critical_path(graph: Graph, plan: ScopePlan, prefix: str, called: frozenset[str]) -> Iterator[str]:
+    """Yield the paths along the longest way through a scope, what is inside of groups and calls instead of them."""
+    nodes = plan.nodes
+    node = max((each for each in nodes if not each.edges), key=lambda each: (each.rank, -each.local), default=None)
+    while node is not None:
+        callee = graph.callees.get(node.callee or "")
+        inner = callee.plan if callee is not None and callee.key not in called else node.body
+        if inner is None:
+            yield f"{prefix}{node.name}"
+        else:
+            below = called if callee is None else called | {callee.key}
+            yield from _critical_path(graph, inner, f"{prefix}{node.name}.", below)
+        node = max((nodes[local] for local in node.successors), key=lambda each: (each.rank, -each.local), default=None)

@@ -1,0 +1,129 @@
+"""Show what a run would do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from autoglm.cli import options
+
+if TYPE_CHECKING:
+    from autoglm.app.loading import Loaded
+    from autoglm.app.planning import Plan, Planned
+
+_SHOWN_PATH = 20
+
+
+def plan(file: options.File, inputs: options.Inputs = None, json: options.Json = False) -> int:
+    """Show what a run would do; run nothing."""
+    from autoglm.app.planning import plan_of
+    from autoglm.app.session import Session
+    from autoglm.cli.given import read_inputs
+    from autoglm.cli.output import say_json
+
+    with Session.open(file) as session:
+        loaded = session.load(file)
+        given = read_inputs(loaded.workflow, inputs or [], None)
+        found = plan_of(loaded, session.catalog, session.project.root, given)
+    if json:
+        say_json(_data(loaded, found))
+    else:
+        _say(loaded, found)
+    return 0
+
+
+def _data(loaded: Loaded, plan: Plan) -> dict[str, Any]:
+    import msgspec
+
+    workflow = loaded.workflow
+    tasks = {}
+    for task in plan.tasks:
+        data = msgspec.to_builtins(task)
+        del data["path"]
+        tasks[task.path] = data
+    return {
+        "workflow": workflow.name,
+        "inputs": {
+            name: spec.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {"required": spec.required}
+            for name, spec in workflow.inputs.items()
+        },
+        "levels": plan.waves,
+        "critical_path": plan.critical_path,
+        "model_calls": msgspec.to_builtins(plan.model_calls),
+        "tasks": tasks,
+        "limits": plan.limits,
+    }
+
+
+def _say(loaded: Loaded, plan: Plan) -> None:
+    from autoglm.cli.measure import harmless
+    from autoglm.cli.output import say, warn
+    from autoglm.cli.tables import say_table
+
+    for doubt in loaded.diagnostics:
+        warn(str(doubt))
+    workflow = loaded.workflow
+    say(f"{harmless(workflow.name)}: {loaded.graph.own:,} tasks, nothing has been run")
+    if workflow.inputs:
+        say()
+        rows = [[name, _kind(spec), _default(spec), spec.description or ""] for name, spec in workflow.inputs.items()]
+        say_table(["INPUT", "TYPE", "DEFAULT", "DESCRIPTION"], rows)
+    say()
+    rows = [
+        [f"{task.wave}" if not task.depth else "", _name(task), task.type, task.executor, str(task.runs), _notes(task)]
+        for task in plan.tasks
+    ]
+    say_table(["WAVE", "TASK", "TYPE", "EXECUTOR", "RUNS", "NOTES"], rows)
+    path = [harmless(name) for name in plan.critical_path]
+    more = f" → … {len(path) - _SHOWN_PATH:,} more" if len(path) > _SHOWN_PATH else ""
+    say()
+    say(f"longest path: {len(path)} tasks: {' → '.join(path[:_SHOWN_PATH])}{more}")
+    if any(task.calls is not None for task in plan.tasks):
+        say(f"model calls: {plan.model_calls}{_cached(plan)}")
+    limits = [f"{name} {limit}" for name, limit in plan.limits.items() if limit is not None and name != "max_parallel"]
+    if workflow.max_parallel is not None:
+        limits.insert(0, f"whole run {workflow.max_parallel}")
+    if limits:
+        say(f"at once at most: {', '.join(limits)}")
+
+
+def _name(task: Planned) -> str:
+    return f"{'  ' * task.depth}{task.path.rpartition('.')[2]}"
+
+
+def _cached(plan: Plan) -> str:
+    cached = [task.path for task in plan.tasks if task.cached]
+    return f", fewer where answers are cached ({', '.join(cached)})" if cached else ""
+
+
+def _notes(task: Planned) -> str:
+    notes = []
+    if task.loop:
+        notes.append(f"loop of {task.items}" if task.items.least or task.items.most is not None else "loop")
+    if task.inside:
+        notes.append(f"group of {task.inside}" if task.type == "group" else f"{task.inside} tasks")
+    if task.when is not None:
+        notes.append(f"when {task.when}")
+    if task.model is not None:
+        notes.append(f"model {task.model}")
+    if task.cached:
+        notes.append("cached")
+    if task.max_attempts > 1:
+        notes.append(f"up to {task.max_attempts} attempts")
+    if task.timeout is not None:
+        from autoglm.base.durations import format_duration
+
+        notes.append(f"timeout {format_duration(task.timeout)}")
+    return ", ".join(notes)
+
+
+def _kind(spec: Any) -> str:
+    kind = spec.type if isinstance(spec.type, str) else " or ".join(spec.type)
+    return f"{kind}, secret" if spec.secret else kind
+
+
+def _default(spec: Any) -> str:
+    import json
+
+    if spec.required:
+        return "(required)"
+    return "***" if spec.secret else json.dumps(spec.default, ensure_ascii=False)
