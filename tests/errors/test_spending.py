@@ -31,6 +31,22 @@ def test_budgets_of_those_who_ask_no_model(scene: Scene) -> None:
     scene.shows("budget-not-available", "cache-not-available", "unknown-model")
 
 
+def test_splits_that_lead_nowhere(scene: Scene) -> None:
+    scene.write(
+        "flow.yaml",
+        """\
+        models: {cheap: ollama/qwen3}
+        tasks:
+          - {name: a, prompt: hello, model: {split: {one: {model: cheap}}}}
+          - {name: b, prompt: hello, model: {split: {one: {model: cheep}, two: {weight: -1, colour: red}}}}
+          - {name: c, prompt: hello, model: {split: {one: {}, two: {}}, canary: {arm: three, metric: quality}}}
+          - {name: d, prompt: hello, model: {split: {one: {}, two: {}}, canary: {arm: two, metric: luck}}}
+        """,
+    )
+    scene.autoglm("validate", "flow.yaml")
+    scene.shows("model-split-invalid", "unknown-model")
+
+
 def test_a_budget_without_a_limit(scene: Scene) -> None:
     scene.write("flow.yaml", "budget: {on_exhausted: pause}\n" + ASK)
     scene.autoglm("validate", "flow.yaml")

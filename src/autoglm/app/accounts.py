@@ -14,6 +14,7 @@ from autoglm.stores.protocol import Store
 from autoglm.tasks.account import Account, DayPurse, SharedRecords
 from autoglm.tasks.cassettes import Cassette
 from autoglm.tasks.keeping import Keeping
+from autoglm.tasks.routes import Routes
 
 if TYPE_CHECKING:
     from autoglm.config.settings import Settings
@@ -41,6 +42,7 @@ def open_account(
         clock=clock,
         records=records,
         keeping=Keeping(run_id, workflow.name, store, cassette),
+        routes=Routes(workflow.name, store, clock),
         prices=own_prices(settings),
         budget=budget,
         task_budgets={node.path: node.task.budget for node in run.graph.walk() if node.task.budget is not None},

@@ -43,7 +43,7 @@ def began(state: RunState, instance: Instance, event: m.ParkingBegan, at: float)
     if event.until is not None:
         state.set_timer(event.until, WAKE, instance)
     if event.usage:
-        state.spent.add(instance.node.path, event.usage)
+        state.spent.add(instance.node.path, event.usage, ended=False)
     state.free_loop(instance)
 
 

@@ -19,14 +19,14 @@ class Spent:
         self.arms: dict[str, dict[str, dict[str, Any]]] = {}
         """Task path → arm → sums, with ``attempts`` and ``failed`` among them."""
 
-    def add(self, path: str, usage: dict[str, Any], *, failed: bool = False) -> None:
-        """Add one record."""
+    def add(self, path: str, usage: dict[str, Any], *, failed: bool = False, ended: bool = True) -> None:
+        """Add one record; ``ended`` is False for what an attempt used before it parked."""
         add(self.total, usage)
         add(self.tasks.setdefault(path, {}), usage)
         arm = usage.get("arm")
         if isinstance(arm, str) and arm:
             sums = self.arms.setdefault(path, {}).setdefault(arm, {})
-            add(sums, {**usage, "attempts": 1, "failed": int(failed)})
+            add(sums, {**usage, "attempts": int(ended), "failed": int(failed)})
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything, as plain data."""

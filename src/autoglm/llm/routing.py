@@ -1,11 +1,8 @@
-"""Which model is asked: one after another when they fail, or one of several arms by weight. Pure.
+"""One of several arms by weight: models, prompts or other options of a task, beside one another. Pure.
 
-Forms of a task's ``model``:
-
-* ``NAME``;
-* ``[first, then, then]``, or ``{fallback: […], on: [CLASS, …]}``: the next is asked when one fails in such a way;
-* ``{split: {ARM: {model: NAME, weight: 9, …}, …}, by: KEY, canary: {…}}``: an arm is taken by weight, the same one for
-  the same key. An arm may set other options of the task too: another prompt, another temperature.
+A task's ``model`` may be ``{split: {ARM: {model: NAME, weight: 9, …}, …}, by: KEY, canary: {…}}``: an arm is taken by
+weight, the same one for the same key. An arm may set other options of the task too: another prompt, another
+temperature.
 """
 
 from __future__ import annotations
@@ -17,24 +14,6 @@ from hashlib import sha256
 from typing import Any
 
 import msgspec
-
-FALLBACK_ON = (
-    "rate_limited",
-    "overloaded",
-    "timeout",
-    "connection",
-    "http_5xx",
-    "bad_response",
-    "schema_mismatch",
-    "model-no-credit",
-    "model-unauthorized",
-    "model-not-found",
-    "model-key-missing",
-    "prompt-too-long",
-    "answer-refused",
-    "answer-empty",
-)
-"""Classes and codes of failures after which the next model is asked, unless ``on`` says otherwise."""
 
 
 class Metric(StrEnum):
@@ -90,26 +69,9 @@ class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {name: value for name, value in self.split[arm].items() if name != "weight"}
 
 
-class Fallback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Models in the order in which they are asked."""
-
-    fallback: tuple[str, ...]
-    on: tuple[str, ...] = FALLBACK_ON
-
-    def covers(self, code: str, classes: Sequence[str]) -> bool:
-        """Return whether the next model is asked after such a failure."""
-        return code in self.on or not set(self.on).isdisjoint(classes)
-
-
-def read_route(written: Any) -> Fallback | Split | None:
-    """Return the route that a ``model`` option gives; None for a plain name. Raises msgspec.ValidationError."""
-    if isinstance(written, list | tuple):
-        return Fallback(tuple(msgspec.convert(list(written), list[str])))
-    if isinstance(written, Mapping):
-        if "split" in written:
-            return msgspec.convert(dict(written), Split, strict=False)
-        return msgspec.convert(dict(written), Fallback, strict=False)
-    return None
+def read_split(written: Any) -> Split | None:
+    """Return the split that a ``model`` option gives; None for anything else. Raises msgspec.ValidationError."""
+    return msgspec.convert(dict(written), Split, strict=False) if isinstance(written, Mapping) else None
 
 
 def choose(split: Split, key: str, decision: Decision = Decision.OPEN) -> str:
@@ -222,7 +184,7 @@ def rated(result: Any, path: str | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class RouteFault:
-    """Something wrong in a written route: where below ``model``, and what."""
+    """Something wrong in a written split: where below ``model``, and what."""
 
     path: tuple[str | int, ...]
     message: str
@@ -230,19 +192,14 @@ class RouteFault:
 
 
 def faults(written: Any, options: Sequence[str]) -> Iterator[RouteFault]:
-    """Yield what is wrong with a route as written; ``options`` are what an arm may set."""
+    """Yield what is wrong with a split as written; ``options`` are what an arm may set."""
     try:
-        route = read_route(written)
+        split = read_split(written)
     except msgspec.ValidationError as error:
         yield RouteFault((), f"this is no way to choose a model: {error}", "see docs/routing.md")
         return
-    if isinstance(route, Fallback):
-        if not route.fallback:
-            yield RouteFault((), "there is no model in the list", "name at least one")
-        elif len(set(route.fallback)) < len(route.fallback):
-            yield RouteFault((), "a model stands in the list twice", "asking it again is what `retry` is for")
-    elif isinstance(route, Split):
-        yield from _split_faults(route, options)
+    if split is not None:
+        yield from _split_faults(split, options)
 
 
 def _split_faults(route: Split, options: Sequence[str]) -> Iterator[RouteFault]:
@@ -253,7 +210,11 @@ def _split_faults(route: Split, options: Sequence[str]) -> Iterator[RouteFault]:
         if not isinstance(weight, int | float) or isinstance(weight, bool) or weight < 0:
             yield RouteFault(("split", name, "weight"), f"the weight of `{name}` is no number from 0 up")
         for option in arm:
-            if option != "weight" and option not in options:
+            if option == "prompt_file":
+                yield RouteFault(
+                    ("split", name, option), "an arm cannot set `prompt_file`", "write `prompt` and `system`"
+                )
+            elif option != "weight" and option not in options:
                 yield RouteFault(
                     ("split", name, option), f"an arm cannot set `{option}`", "it sets options of the task"
                 )
@@ -279,9 +240,6 @@ def names_in(written: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
     elif isinstance(written, list | tuple):
         yield from (((at,), name) for at, name in enumerate(written) if isinstance(name, str))
     elif isinstance(written, Mapping):
-        names = written.get("fallback")
-        if isinstance(names, list | tuple):
-            yield from ((("fallback", at), name) for at, name in enumerate(names) if isinstance(name, str))
         arms = written.get("split")
         if isinstance(arms, Mapping):
             for arm, options in arms.items():

@@ -176,6 +176,10 @@ class _Checker:
     def _model(self, task: Task, written: Any, path: Path) -> None:
         if "base_url" in task.options:
             return
+        if isinstance(written, dict) and isinstance(written.get("split"), dict):
+            for arm, options in written["split"].items():
+                if isinstance(options, dict) and isinstance(options.get("model"), str):
+                    self._model(task, options["model"], (*path, "split", arm, "model"))
         for at, name in enumerate(written if isinstance(written, list) else [written]):
             if isinstance(name, str) and "/" not in name and not _holds_template(name):
                 self._model_name(task, name, (*path, at) if written is not name else path)

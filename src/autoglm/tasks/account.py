@@ -22,6 +22,7 @@ from autoglm.tasks.keeping import Keeping
 if TYPE_CHECKING:
     from autoglm.llm.models import Endpoint
     from autoglm.stores.protocol import Store
+    from autoglm.tasks.routes import Routes
 
 T = TypeVar("T")
 _LEASE = 0.02
@@ -120,6 +121,7 @@ class Account:
         clock: Callable[[], float],
         records: SharedRecords | None = None,
         keeping: Keeping | None = None,
+        routes: Routes | None = None,
         prices: Mapping[str, Price] | None = None,
         budget: Budget | None = None,
         task_budgets: Mapping[str, Budget] | None = None,
@@ -132,6 +134,7 @@ class Account:
         self.clock = clock
         self.records = records
         self.keeping = keeping
+        self.routes = routes
         self._prices = prices or {}
         self._purses: dict[str, Purse] = {}
         self._day = day
@@ -233,6 +236,8 @@ class Account:
         """Give back to the store what was fetched and not spent, and write what is kept. May wait for a disk."""
         if self.keeping is not None:
             self.keeping.close(self.clock())
+        if self.routes is not None:
+            self.routes.close()
         if self._day is not None:
             try:
                 self._day.give_back(self.clock())

@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
+
 from autoglm.base import jsonvalue
 from autoglm.base.errors import TaskError
 from autoglm.executors.protocol import Coroutine
+from autoglm.llm.routing import read_split
 from autoglm.spec.catalog import Catalog, TaskTypeInfo
 from autoglm.spec.model import Task
 from autoglm.tasks.caller import Caller, open_caller
-from autoglm.tasks.model_options import Problem, check_model_options
+from autoglm.tasks.model_options import Problem, check_model_options, invalid_option
 from autoglm.tasks.protocol import Attempt
 
 _PROMPT_PARTS: Final = ("system", "prompt", "prompt_template", "messages", "labels", "rubric", "instructions")
@@ -55,11 +58,25 @@ class LlmTask(ABC):
             attempt.usage["prompt"] = name = prompt_name(attempt.written)
             self._caller.say_once(attempt, f"the prompt of `{attempt.name}` is {name}")
         try:
-            return await self.answer(self._caller, attempt)
+            return await self._routed(self._caller, attempt)
         except TaskError as error:
             if attempt.usage:  # what a failed attempt used is paid for all the same
                 error.details = {**(error.details or {}), "usage": dict(attempt.usage)}
             raise
+
+    async def _routed(self, caller: Caller, attempt: Attempt) -> Any:
+        """Ask with the options of one arm, where the task's ``model`` is a split."""
+        written = attempt.options.get("model")
+        if not isinstance(written, Mapping):
+            return await self.answer(caller, attempt)
+        from autoglm.tasks.routes import routed
+
+        try:
+            split = read_split(written)
+        except msgspec.ValidationError as error:
+            raise invalid_option(f"`model` is no way to choose one: {error}", "see docs/routing.md") from None
+        assert split is not None
+        return await routed(attempt, split, lambda: self.answer(caller, attempt))
 
 
 def prompt_name(written: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from autoglm.base.diagnostics import Diagnostic
 from autoglm.base.errors import TaskError
 from autoglm.llm.lint import contradictions
 from autoglm.llm.models import known_model, suggest_model
+from autoglm.llm.routing import faults, names_in
 from autoglm.spec.catalog import Catalog, OptionInfo
 from autoglm.spec.model import Task
 
@@ -23,7 +24,11 @@ MODEL_OPTIONS: Final = (
     OptionInfo(
         "model",
         {
-            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                {"type": "object", "required": ["split"]},
+            ],
             "description": "a name under `models:`, a built-in one, or `ollama/qwen3`; of a list, the first to answer",
         },
     ),
@@ -80,11 +85,13 @@ def check_model_options(task: Task, catalog: Catalog) -> Iterable[Problem]:
     """Yield what is wrong with the options that all model tasks share, as far as they are no templates."""
     model = task.options.get("model")
     # Declared names are checked with the file, which knows its own; what a prefix may be is known here.
-    for at, name in enumerate(model if isinstance(model, list) else [model]):
-        if isinstance(name, str) and "/" in name and "{{" not in name and not known_model(name, {}, catalog.models):
+    for path, name in names_in(model):
+        if "/" in name and "{{" not in name and not known_model(name, {}, catalog.models):
             hint = suggest_model(name, {}, catalog.models)
-            path = ("model", at) if isinstance(model, list) else ("model",)
-            yield path, Diagnostic("unknown-model", f"there is no model `{name}`", hint=hint)
+            yield ("model", *path), Diagnostic("unknown-model", f"there is no model `{name}`", hint=hint)
+    kind = catalog.task_types.get(task.type)
+    for fault in faults(model, tuple(kind.options) if kind is not None else ()):
+        yield ("model", *fault.path), Diagnostic("model-split-invalid", fault.message, hint=fault.hint)
     parameters = task.options.get("parameters")
     if isinstance(parameters, dict):
         for name in sorted(_OURS & parameters.keys()):
