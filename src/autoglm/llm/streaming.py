@@ -33,38 +33,34 @@ class EventReader:
     """Cuts bytes into the data of events, wherever the network cut them."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._held: list[bytes] = []
+        """The line that has not ended, in the pieces in which it came: joined once, however many there are."""
         self._data: list[bytes] = []
         self._is_first = True
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Take bytes and give the data of each event that they complete."""
-        text = self._rest + piece
+        self._held.append(piece)
+        if b"\n" not in piece and b"\r" not in piece and not self._is_first:
+            return
+        text = b"".join(self._held)
         if self._is_first and len(text) >= 3:
             text = text.removeprefix(b"\xef\xbb\xbf")
             self._is_first = False
-        held = b""
+        half = b""
         if b"\r" in text:
             if text.endswith(b"\r"):  # it may be the first half of a line break
-                text, held = text[:-1], b"\r"
+                text, half = text[:-1], b"\r"
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *lines, rest = text.split(b"\n")
-        self._rest = rest + held
+        self._held = [rest + half]
         for line in lines:
             if (data := self._line(line)) is not None:
                 yield data
 
     def end(self) -> Iterator[bytes]:
         """Give what stands after the last line break, for servers that forget it."""
-        rest, self._rest = self._rest.rstrip(b"\r"), b""
-        for line in (rest, b""):
-            if (data := self._line(line)) is not None:
-                yield data
-
-    @property
-    def held(self) -> int:
-        """Bytes of the line that has not ended."""
-        return len(self._rest)
+        yield from self.feed(b"\n\n")
 
     def _line(self, line: bytes) -> bytes | None:
         if not line:
