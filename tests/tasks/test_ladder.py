@@ -9,7 +9,9 @@ import pytest
 
 from autoglm.base.errors import TaskError
 from autoglm.spec.model import ModelSpec
+from autoglm.tasks.ladder import together
 from autoglm.tasks.llm_generate import LlmGenerateTask
+from autoglm.tasks.protocol import Park
 
 from ..llm.peer import completion, serve  # noqa: TID252  # the peer serves both folders
 from .attempts import asked, attempt, run
@@ -202,3 +204,58 @@ class TestJournal:
         with pytest.raises(TaskError):
             generate(answers(refused), steps=steps)
         assert steps == {}
+
+
+class TestTogether:
+    def test_what_is_under_way_ends_after_a_failure_and_nothing_new_begins(self):
+        ended: list[int] = []
+
+        async def main():
+            begun, failed = asyncio.Barrier(3), asyncio.Event()
+
+            async def work(at: int) -> int:
+                await begun.wait()
+                if at == 1:
+                    failed.set()
+                    raise TaskError("no")
+                await failed.wait()
+                ended.append(at)
+                return at
+
+            with pytest.raises(TaskError):
+                await together([work(at) for at in range(6)], 3)
+
+        asyncio.run(main())
+        assert sorted(ended) == [0, 2]
+
+    def test_a_failure_comes_before_a_wish_to_wait(self):
+        async def main():
+            begun = asyncio.Barrier(2)
+
+            async def fails(error: Exception):
+                await begun.wait()
+                raise error
+
+            with pytest.raises(TaskError):
+                await together([fails(Park(None, "later")), fails(TaskError("no"))])
+            with pytest.raises(Park):
+                await together([fails(Park(None, "later")), begun.wait()])
+
+        asyncio.run(main())
+
+    def test_a_cancelled_one_stops_all(self):
+        async def main():
+            never = asyncio.Event()
+            begun = asyncio.Event()
+
+            async def waits():
+                begun.set()
+                await never.wait()
+
+            stopped = [asyncio.create_task(together([waits() for _ in range(3)], 2))]
+            await begun.wait()
+            stopped[0].cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await stopped[0]
+
+        asyncio.run(main())

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from autoglm.base import jsonvalue
 from autoglm.base.errors import TaskError
@@ -25,7 +25,7 @@ from autoglm.llm.models import Endpoint
 from autoglm.llm.profiles import Form
 from autoglm.tasks.admission import impatient
 from autoglm.tasks.caller import Caller
-from autoglm.tasks.protocol import Attempt, Park
+from autoglm.tasks.protocol import Attempt
 
 if TYPE_CHECKING:
     from autoglm.llm.chat import ChatRequest, Completion, Message
@@ -125,33 +125,38 @@ async def embed_part(
 
 
 async def together(works: Iterable[Coroutine[Any, Any, T]], most: int = 8) -> list[T]:
-    """Do all, ``most`` at once, and return what comes of them in order; after the first failure, none goes on."""
+    """Do all, ``most`` at once, and return what comes of them in order.
+
+    After a failure nothing new is begun, but what is under way comes to its end: it is paid for, and its record spares
+    the next attempt the call. Then the failure is raised, a TaskError before a wish to wait.
+    """
     turns = asyncio.Semaphore(most)
+    failures: list[Exception] = []
 
-    begun: set[int] = set()
-
-    async def in_turn(number: int, work: Coroutine[Any, Any, T]) -> T:
+    async def in_turn(work: Coroutine[Any, Any, T]) -> T | None:
         async with turns:
-            begun.add(number)
-            return await work
+            if failures:
+                work.close()
+                return None
+            try:
+                return await work
+            except Exception as error:  # noqa: BLE001  # it is raised below, once the others have ended
+                failures.append(error)
+                return None
 
     pending = list(works)
-    tasks = [asyncio.ensure_future(in_turn(number, work)) for number, work in enumerate(pending)]
+    tasks = [asyncio.ensure_future(in_turn(work)) for work in pending]
     try:
-        return list(await asyncio.gather(*tasks))
-    except Park:
-        # The attempt goes on later, and then has what its other calls bring now: they are paid for.
-        for number, task in enumerate(tasks):
-            if number not in begun:
-                task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
+        results = await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for work in pending:
             work.close()  # those whose turn never came
+    if failures:
+        raise next((error for error in failures if isinstance(error, TaskError)), failures[0])
+    return cast("list[T]", results)
 
 
 class _Climb:
