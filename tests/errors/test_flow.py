@@ -129,6 +129,25 @@ def test_a_trained_model_that_cannot_be_used(scene: Scene) -> None:
     )
 
 
+def test_environments_that_are_not_there(scene: Scene) -> None:
+    scene.write("tasks/numbers.py", NUMBERS)
+    scene.run(
+        """
+        vars: {environments: {dev: {x: 1}, prod: vars.prod.yaml}}
+        tasks: [{name: count}]
+    """,
+        "--environment",
+        "prd",
+    )
+    scene.autoglm("run", "flow.yaml", "-q", "--environment", "prod")
+    scene.run("""
+        vars: {environments: [dev]}
+        tasks: [{name: count}]
+    """)
+    scene.run("tasks: [{name: count}]\n", "--environment", "prod")
+    scene.shows("unknown-environment", "vars-file")
+
+
 class Foreign:
     """A type that skops does not know."""
 

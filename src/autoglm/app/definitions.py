@@ -105,8 +105,8 @@ def difference(session: Session, run: Run, *, with_code: bool = True) -> Differe
     if path is None:
         hint = "a run that was started from Python has no file to go by"
         raise UsageError("the file that the run was started from is not there", code="file-not-found", hint=hint)
-    loaded = session.load(path)
     created = run.created
+    loaded = session.load(path, environment=created.environment if created is not None else None)
     settings = session.project
     now = code_of(loaded.workflow, session.catalog, settings.root, session.handlers) if with_code else None
     was = spec.Definition(

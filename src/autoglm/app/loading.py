@@ -78,29 +78,42 @@ def _candidates(folder: Path) -> str | None:
 
 
 def diagnose(
-    source: str, file: str, catalog: Catalog, root: Path, defaults: Mapping[str, Any] | None = None
+    source: str,
+    file: str,
+    catalog: Catalog,
+    root: Path,
+    defaults: Mapping[str, Any] | None = None,
+    environment: str | None = None,
 ) -> tuple[Workflow | None, list[Diagnostic]]:
     """Return the workflow (None when it cannot be told) and everything that is wrong or doubtful, sorted by place.
 
     Raises:
         SpecError: the text is no YAML or JSON.
     """
-    return check_document(read_document(source, file, keep_going=True), catalog, root, defaults)
+    return check_document(read_document(source, file, keep_going=True), catalog, root, defaults, environment)
 
 
 def check_document(
-    document: Document, catalog: Catalog, root: Path, defaults: Mapping[str, Any] | None = None
+    document: Document,
+    catalog: Catalog,
+    root: Path,
+    defaults: Mapping[str, Any] | None = None,
+    environment: str | None = None,
 ) -> tuple[Workflow | None, list[Diagnostic]]:
     """Return the same for a document that has been read."""
-    family = _check(document, catalog, root, defaults)
+    family = _check(document, catalog, root, defaults, environment)
     return family.whole(), _found(family)
 
 
-def _check(document: Document, catalog: Catalog, root: Path, defaults: Mapping[str, Any] | None) -> Family:
+def _check(
+    document: Document, catalog: Catalog, root: Path, defaults: Mapping[str, Any] | None, environment: str | None
+) -> Family:
     """Read and check a document and the files that it calls."""
 
     def parse(document: Document) -> tuple[Workflow | None, list[Diagnostic]]:
-        workflow, found = parse_workflow(document, catalog, read_file=_reader(root), defaults=defaults)
+        workflow, found = parse_workflow(
+            document, catalog, read_file=_reader(root), defaults=defaults, environment=environment
+        )
         if workflow is not None and (not isinstance(document.data, dict) or "inputs" not in document.data):
             workflow = workflow.model_copy(update={"inputs": infer_inputs(workflow), "inputs_inferred": True})
         return workflow, found
@@ -144,7 +157,13 @@ def _no_check(task: Task, catalog: Catalog) -> tuple[()]:
     return ()
 
 
-def load_file(path: Path, catalog: Catalog, root: Path, defaults: Mapping[str, Any] | None = None) -> Loaded:
+def load_file(
+    path: Path,
+    catalog: Catalog,
+    root: Path,
+    defaults: Mapping[str, Any] | None = None,
+    environment: str | None = None,
+) -> Loaded:
     """Read, check and compile a workflow file.
 
     Raises:
@@ -152,7 +171,7 @@ def load_file(path: Path, catalog: Catalog, root: Path, defaults: Mapping[str, A
         UsageError: it cannot be read.
     """
     source = read_source(path)
-    family = _check(read_document(source, str(path), keep_going=True), catalog, root, defaults)
+    family = _check(read_document(source, str(path), keep_going=True), catalog, root, defaults, environment)
     workflow, diagnostics = family.whole(), _found(family)
     if workflow is None or any(d.is_error for d in diagnostics):
         raise SpecError(diagnostics)

@@ -88,6 +88,7 @@ class Session:
         *,
         store: str | None = None,
         durability: Durability | None = None,
+        environment: str | None = None,
         handlers: Mapping[str, Callable[..., Any]] | None = None,
         clock: Callable[[], float] = time.time,
         stage: Stage | None = None,
@@ -96,6 +97,7 @@ class Session:
         self._stage = stage
         self._store_name = store
         self._durability = durability
+        self._environment = environment
         self.handlers = dict(handlers or {})
         self._clock = clock
         self._store: Store | None = None
@@ -113,16 +115,18 @@ class Session:
         cwd: Path | None = None,
         store: str | None = None,
         durability: Durability | None = None,
+        environment: str | None = None,
     ) -> Session:
         """Open the project that ``file`` (or the folder ``cwd``) belongs to.
 
-        ``store`` is a path to a SQLite file or ``memory``; default: what the settings say.
+        ``store`` is a path to a SQLite file or ``memory``; default: what the settings say. ``environment`` chooses
+        among the ``environments`` of a file's ``vars``.
 
         Raises:
             SpecError: the project's settings are wrong.
         """
         path = Path(file) if file is not None else None
-        return cls(Project.find(path, cwd), store=store, durability=durability)
+        return cls(Project.find(path, cwd), store=store, durability=durability, environment=environment)
 
     def __enter__(self) -> Session:
         return self
@@ -146,9 +150,26 @@ class Session:
             self.warnings += self.project.secrets.warnings()
         return self._catalog
 
-    def load(self, path: str | Path) -> Loaded:
-        """Read and check a workflow file. Raises SpecError with everything that is wrong, or UsageError."""
-        return load_file(Path(path), self.catalog, self.project.root, self.project.settings.defaults.as_fields())
+    @property
+    def environment(self) -> str | None:
+        """The environment that was asked for, else that of the settings."""
+        return self._environment or self.project.settings.environment
+
+    def load(self, path: str | Path, *, environment: str | None = None) -> Loaded:
+        """Read and check a workflow file, with the variables of an environment (default: this session's).
+
+        Raises:
+            SpecError: everything that is wrong with it.
+            UsageError: it cannot be read, or has no environments though one was asked for.
+        """
+        defaults = self.project.settings.defaults.as_fields()
+        wanted = environment or self.environment
+        loaded = load_file(Path(path), self.catalog, self.project.root, defaults, wanted)
+        if self._environment is not None and not loaded.workflow.environments:
+            message = f"{path} has no environments, and `{self._environment}` was asked for"
+            hint = "declare them: `vars: {environments: {prod: vars.prod.yaml}}`"
+            raise UsageError(message, code="unknown-environment", hint=hint)
+        return loaded
 
     # ------------------------------------------------------------------------------------------------------- store
 
@@ -230,6 +251,7 @@ class Session:
             root=str(self.project.root),
             file=loaded.file,
             offline=offline,
+            environment=workflow.environment,
         )
         row = RunRow(
             run_id=run_id,

@@ -19,6 +19,10 @@ RunId = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one that only it has, or `last`.")
 ]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A workflow file, YAML or JSON.")]
+Environment = Annotated[
+    str | None,
+    typer.Option("--environment", metavar="NAME", help="Which of the file's environments holds; see `vars`."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Inputs = Annotated[
     list[str] | None,

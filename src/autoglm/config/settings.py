@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FILE_NAME: Final = "autoglm.yaml"
 DEFAULT_STORE: Final = ".autoglm/autoglm.db"
-OVERRIDABLE: Final = ("store", "durability", "max_parallel", "retention")
+OVERRIDABLE: Final = ("store", "durability", "max_parallel", "retention", "environment")
 """Settings that ``AUTOGLM_STORE``, ``AUTOGLM_DURABILITY`` … override."""
 
 _COMMENTS_ONLY: Final = re.compile(r"\ufeff?(?:\s*(?:#[^\n]*)?(?:\n|$))*")
@@ -99,6 +99,8 @@ class Settings(Model):
     store: str = Field(default=DEFAULT_STORE, min_length=1)
     """Path of a SQLite file, ``memory``, or ``NAME://…`` for the store plugin NAME."""
     durability: Durability = Durability.FULL
+    environment: str | None = Field(default=None, min_length=1)
+    """Which of the ``environments`` of a file's ``vars`` holds, unless the call says."""
     max_parallel: int | None = Field(default=None, ge=1)
     executors: dict[str, ExecutorSettings] = Field(default_factory=dict)
     secrets: SecretsSettings = Field(default_factory=SecretsSettings)

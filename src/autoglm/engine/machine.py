@@ -100,6 +100,7 @@ class Run(RunState):
                 "workflow": created.workflow,
                 "namespace": workflow.namespace,
                 "offline": created.offline,
+                "environment": created.environment,
             },
         }
 

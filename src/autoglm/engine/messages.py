@@ -185,6 +185,8 @@ class RunCreated(Event, frozen=True, tag="run_created"):
     file: str = ""
     offline: bool = False
     format: int = FORMAT
+    environment: str | None = None
+    """The environment whose variables the workflow was read with."""
 
 
 class RunStarted(Event, frozen=True, tag="run_started"):

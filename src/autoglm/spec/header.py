@@ -6,15 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from autoglm.base.diagnostics import did_you_mean
-from autoglm.base.errors import AutoglmError, SpecError
 from autoglm.spec import budgets
-from autoglm.spec.document import read_document
 from autoglm.spec.inputs import read_inputs
 from autoglm.spec.model import Adapter, Durability, ModelLimits, ModelSpec, Path, PoolSpec, Schedule
-from autoglm.spec.tree import shorten
 from autoglm.spec.values import Values, build, is_template
+from autoglm.spec.variables import ReadFile as ReadFile
+from autoglm.spec.variables import Variables
 
-ReadFile = Callable[[str], str]
 _MODEL_DEFAULTS = {
     "model": None,
     "provider": None,
@@ -32,8 +30,14 @@ _MODEL_DEFAULTS = {
 _VERSIONS = ("1.0", "1")
 
 
-def read_header(values: Values, header: dict[str, Any], read_file: ReadFile | None) -> dict[str, Any]:
+def read_header(
+    values: Values, header: dict[str, Any], read_file: ReadFile | None, environment: str | None = None
+) -> dict[str, Any]:
     """Return the workflow's fields but its tasks, each with its default where the file does not say."""
+    variables = Variables(values, read_file)
+    if "vars" in header:
+        variables.read(header["vars"])
+    variables.choose(environment)
     fields: dict[str, Any] = {
         "version": _version(values, header),
         "name": _name(values, header),
@@ -42,7 +46,9 @@ def read_header(values: Values, header: dict[str, Any], read_file: ReadFile | No
         "labels": {},
         "inputs": read_inputs(values, header["inputs"]) if "inputs" in header else {},
         "inputs_inferred": False,
-        "vars": read_vars(values, header["vars"], read_file) if "vars" in header else {},
+        "vars": variables.merged,
+        "environments": tuple(variables.environments),
+        "environment": variables.environment,
         "models": {},
         "pools": {},
         "max_parallel": None,
@@ -80,65 +86,6 @@ def _version(values: Values, header: dict[str, Any]) -> str:
         hint = "write `version: 1.0`, or use a newer autoglm"
         values.error("unknown-version", f"this autoglm reads version 1.0, not `{version}`", ("version",), hint=hint)
     return "1.0"
-
-
-def read_vars(values: Values, written: Any, read_file: ReadFile | None) -> dict[str, Any]:
-    """Return all variables, files first; what comes later wins."""
-    merged: dict[str, Any] = {}
-    if isinstance(written, str):
-        merged.update(_vars_file(values, written, (), "vars", read_file))
-    elif isinstance(written, list):
-        for index, item in enumerate(written):
-            if isinstance(item, str):
-                merged.update(_vars_file(values, item, ("vars",), index, read_file))
-            elif isinstance(item, dict):
-                merged.update(_vars_mapping(values, item, ("vars", index), read_file))
-            else:
-                values.wrong(item, ("vars",), index, "a file's name or a mapping")
-    else:
-        hint = "write `vars: {x: 1}` or `vars: {files: [vars.yaml]}`"
-        merged.update(_vars_mapping(values, values.mapping(written, (), "vars", hint) or {}, ("vars",), read_file))
-    return merged
-
-
-def _vars_mapping(values: Values, mapping: dict[str, Any], path: Path, read_file: ReadFile | None) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    files = mapping.get("files", [])
-    if isinstance(files, str):
-        merged.update(_vars_file(values, files, path, "files", read_file))
-    elif isinstance(files, list):
-        for index, name in enumerate(files):
-            merged.update(_vars_file(values, name, (*path, "files"), index, read_file))
-    else:
-        values.wrong(files, path, "files", "a file's name or a list of them")
-    merged.update({name: value for name, value in mapping.items() if name != "files"})
-    return merged
-
-
-def _vars_file(values: Values, name: Any, path: Path, key: str | int, read_file: ReadFile | None) -> dict[str, Any]:
-    file = values.filled_text(name, path, key)
-    if file is None:
-        return {}
-    where = (*path, key)
-    if read_file is None:
-        values.error("vars-file", f"the file `{shorten(file)}` cannot be read from here", where)
-        return {}
-    try:
-        document = read_document(read_file(file), file)
-    except SpecError as error:
-        values.diagnostics.extend(error.diagnostics)
-        return {}
-    except (OSError, ValueError, AutoglmError) as error:
-        hint = getattr(error, "hint", None) or "name a YAML or JSON file, relative to the project's folder"
-        reason = getattr(error, "strerror", None) or str(error)
-        values.error(
-            "vars-file", f"the file `{shorten(file)}` cannot be read: {shorten(reason, 200)}", where, hint=hint
-        )
-        return {}
-    if isinstance(document.data, dict):
-        return document.data
-    values.error("vars-file", f"`{shorten(file)}` holds a list, and variables need a mapping", where)
-    return {}
 
 
 def _models(values: Values, written: Any, path: Path, key: str) -> dict[str, ModelSpec] | None:

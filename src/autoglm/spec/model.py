@@ -299,7 +299,11 @@ class Workflow(Model):
     inputs_inferred: bool = False
     """True when the file declares no ``inputs`` and they were inferred from its templates' free names."""
     vars: dict[str, JsonValue] = Field(default_factory=dict)
-    """Inline variables, and those of ``vars`` files, already merged (later wins)."""
+    """Inline variables, those of ``vars`` files and of the chosen environment, already merged (later wins)."""
+    environments: tuple[str, ...] = ()
+    """The environments that the file's ``vars`` tell apart."""
+    environment: str | None = None
+    """The one that was chosen."""
     models: dict[str, ModelSpec] = Field(default_factory=dict)
     pools: dict[str, PoolSpec] = Field(default_factory=dict)
     max_parallel: int | None = Field(default=None, ge=1)

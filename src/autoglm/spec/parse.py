@@ -28,18 +28,19 @@ def parse_workflow(
     *,
     read_file: ReadFile | None = None,
     defaults: Mapping[str, Any] | None = None,
+    environment: str | None = None,
 ) -> tuple[Workflow | None, list[Diagnostic]]:
     """Return the workflow of a document and what is wrong with it, sorted by place.
 
     The workflow is there even when diagnostics hold errors, without what they name, so that further checks can run on
     it; it is None only when the file holds no task. ``read_file`` gives the text of a ``vars`` file or of a prompt's
     file by its name; what it raises (OSError, ValueError, AutoglmError) becomes a diagnostic. ``defaults`` are the
-    project's, below the file's own.
+    project's, below the file's own. ``environment`` chooses among the ``environments`` of its ``vars``.
     """
     values = Values(document)
     with gc_paused():
         outlined = outline(values)
-        fields = read_header(values, outlined.header, read_file)
+        fields = read_header(values, outlined.header, read_file, environment)
         merged = Defaults(values, outlined.header.get("defaults"), defaults)
         fields["tasks"] = TaskReader(values, catalog, merged, read_file).read_all(outlined.entries)
     workflow = build(Workflow, fields) if fields["tasks"] else None

@@ -114,7 +114,7 @@ def _header() -> dict[str, Schema]:
                     {"type": "array", "items": {"type": ["string", "object"]}},
                 ]
             },
-            "Variables, inline and from files: `{files: [vars.yaml], x: 1}`.",
+            "Variables, inline, from files, and by environment: `{files: [vars.yaml], environments: {prod: …}, x: 1}`.",
         ),
         "models": _described({"type": ["object", "null"], "additionalProperties": _ref("model")}, "Models by name."),
         "pools": _described(

@@ -19,6 +19,7 @@ def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workflow files, YAML or JSON.")],
     form: Annotated[Format, typer.Option("--format", help="How to print what is wrong.")] = "text",
     json: options.Json = False,
+    environment: options.Environment = None,
 ) -> int:
     """Check workflow files; run nothing."""
     import sys
@@ -29,7 +30,7 @@ def validate(
 
     found: list[Diagnostic] = []
     for file in files:
-        found += _diagnose(file)
+        found += _diagnose(file, environment)
     found = sort_diagnostics(found)
     match "json" if json else form:
         case "json":
@@ -46,15 +47,16 @@ def validate(
     return 2 if any(each.is_error for each in found) else 0
 
 
-def _diagnose(file: Path) -> list[Diagnostic]:
+def _diagnose(file: Path, environment: str | None) -> list[Diagnostic]:
     from autoglm.app.loading import diagnose, read_source
     from autoglm.app.session import Session
     from autoglm.base.diagnostics import Diagnostic
     from autoglm.base.errors import SpecError, UsageError
 
     try:
-        with Session.open(file) as session:
-            _, found = diagnose(read_source(file), str(file), session.catalog, session.project.root)
+        with Session.open(file, environment=environment) as session:
+            root, chosen = session.project.root, session.environment
+            _, found = diagnose(read_source(file), str(file), session.catalog, root, environment=chosen)
             return [*session.warnings, *found]
     except SpecError as error:
         return list(error.diagnostics)

@@ -13,14 +13,19 @@ if TYPE_CHECKING:
 _SHOWN_PATH = 20
 
 
-def plan(file: options.File, inputs: options.Inputs = None, json: options.Json = False) -> int:
+def plan(
+    file: options.File,
+    inputs: options.Inputs = None,
+    json: options.Json = False,
+    environment: options.Environment = None,
+) -> int:
     """Show what a run would do; run nothing."""
     from autoglm.app.planning import plan_of
     from autoglm.app.session import Session
     from autoglm.cli.given import read_inputs
     from autoglm.cli.output import say_json
 
-    with Session.open(file) as session:
+    with Session.open(file, environment=environment) as session:
         loaded = session.load(file)
         given = read_inputs(loaded.workflow, inputs or [], None)
         found = plan_of(loaded, session.catalog, session.project.root, given)

@@ -44,6 +44,7 @@ def run(
         typer.Option(metavar="FILE", help="Record model calls in this file, or answer from it; or only the mode."),
     ] = None,
     cassette_mode: Annotated[CassetteMode | None, typer.Option(help="What is done with calls; default: auto.")] = None,
+    environment: options.Environment = None,
     store: options.Store = None,
 ) -> int:
     """Run a workflow file to its end."""
@@ -57,7 +58,7 @@ def run(
     check_run_id(run_id)
     limits, recorded = read_budget(budget), open_cassette(cassette, cassette_mode, file)
     kept = Kept(durability) if durability else None
-    with Session.open(file, store=store, durability=kept) as session:
+    with Session.open(file, store=store, durability=kept, environment=environment) as session:
         loaded = session.load(file)
         if not quiet and not json:
             for doubt in (*session.warnings, *loaded.diagnostics):
