@@ -23,6 +23,19 @@ def group(name: str, *tasks: Task, after: str = "", **fields: Any) -> Task:
     return task(name, after, type="group", executor=None, tasks=tasks, **fields)
 
 
+def approval(name: str, after: str = "", *, fields: dict[str, Any] | None = None, **options: Any) -> Task:
+    """Return a task that waits for a person."""
+    options = {"message": "is it good?", **options}
+    return task(name, after, type="approval", executor=None, options=options, **(fields or {}))
+
+
+def wait(name: str, after: str = "", *, fields: dict[str, Any] | None = None, **options: Any) -> Task:
+    """Return a task that waits for a time or a signal; ``for`` is written ``seconds``."""
+    if "seconds" in options:
+        options["for"] = options.pop("seconds")
+    return task(name, after, type="wait", executor=None, options=options, **(fields or {}))
+
+
 def each(*items: Any, **fields: Any) -> Loop:
     return Loop(over=list(items), **fields)
 

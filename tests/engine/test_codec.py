@@ -28,6 +28,10 @@ BLOBS = st.builds(m.Blob, st.text("0123456789abcdef", min_size=64, max_size=64),
 FAILURES = st.builds(
     Failure, TEXT, TEXT, st.lists(TEXT, max_size=3).map(tuple), st.booleans(), st.none() | TEXT, st.none() | MAPPINGS
 )
+QUESTIONS = st.builds(
+    m.Question, TEXT, TEXT, st.none() | MAPPINGS, st.lists(TEXT, max_size=2).map(tuple), st.none() | st.floats(0, 1e12),
+    TEXT, st.none() | TEXT,
+)  # fmt: skip
 BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     str: TEXT,
     int: st.integers(0, 2**53),
@@ -36,6 +40,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     msgspec.Raw: RAWS,
     m.Blob: BLOBS,
     Failure: FAILURES,
+    m.Question: QUESTIONS,
     type(None): st.none(),
     dict[str, Any]: MAPPINGS,
     dict[str, str]: st.dictionaries(TEXT, TEXT, max_size=3),

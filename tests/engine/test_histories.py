@@ -21,10 +21,10 @@ from autoglm.engine.codec import decode_record
 from autoglm.engine.machine import Run
 from autoglm.engine.state import stored_text
 from autoglm.graph.compile import compile_graph
-from autoglm.spec.model import Degrade, Loop, OnError, Retry, Workflow
+from autoglm.spec.model import Degrade, Effects, Loop, OnError, Retry, Workflow
 from tests.golden import check_golden
 
-from .flows import each, group, task, workflow
+from .flows import approval, each, group, task, wait, workflow
 from .world import CATALOG, World, compiled
 
 FOLDER = Path(__file__).parent.parent / "golden" / "histories"
@@ -229,13 +229,37 @@ def corrected() -> World:
     return world
 
 
+def people() -> World:
+    """Answers of every kind: approved with data, rejected, too late, refused, a signal, a time; an outcome unknown."""
+    form = {"type": "object", "required": ["n"]}
+    world = World(
+        workflow(
+            approval("asked", form=form, who=["ann"]),
+            approval("again", on_reject="continue"),
+            approval("late", deadline=60, on_deadline="reject", fields={"on_error": OnError.CONTINUE}),
+            wait("called", signal="paid"),
+            wait("slept", seconds=30),
+            task("paid", effects=Effects.GUARDED),
+        )
+    )
+    world.answer("asked", by="bob", data={"n": 1})
+    world.answer("asked", data={"n": 1}, comment="fine", ref=3)
+    world.answer("again", False)
+    world.signal("paid", {"sum": 7})
+    world.crash()
+    world.answer("paid")
+    world.pass_time(60.0)
+    world.succeed("paid")
+    return world
+
+
 HISTORIES: dict[str, Callable[[], World]] = (
     {
         story.__name__: story
         for story in (decided, retries, loop_over_file, groups, fail_fast, cancelled_and_reopened, recovered)
     }
     | {"failed_before_it_began": failed_before_it_began, "until": until, "parked": parked, "stepwise": stepwise}
-    | {"corrected": corrected}
+    | {"corrected": corrected, "people": people}
 )
 
 

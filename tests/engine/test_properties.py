@@ -13,6 +13,7 @@ from autoglm.engine import messages as m
 from autoglm.engine.states import RunStatus
 from autoglm.spec.model import (
     Degrade,
+    Effects,
     InputSpec,
     Join,
     Loop,
@@ -27,6 +28,18 @@ from autoglm.spec.model import (
 
 from .world import World
 
+WAITING: list[dict[str, Any]] = [
+    {"type": "approval", "options": {"message": "good?"}},
+    {"type": "approval", "options": {"message": "good?", "deadline": 2.0, "on_deadline": "approve", "who": ["ann"]}},
+    {"type": "approval", "options": {"message": "good?", "deadline": 2.0, "on_reject": "continue"}},
+    {"type": "approval", "options": {"message": "good?", "deadline": "{{ 1 + 1 }}", "on_deadline": "skip"}},
+    {"type": "approval", "options": {"message": "{{ nobody }}"}},
+    {"type": "wait", "options": {"for": 1.5}},
+    {"type": "wait", "options": {"until": "1970-01-01T00:17:00Z"}},
+    {"type": "wait", "options": {"signal": "go"}},
+    {"type": "wait", "options": {"signal": "stay", "deadline": 3.0}},
+    {"type": "wait", "options": {"for": "{{ 'text' }}"}},
+]
 CONDITIONS = [None, None, None, True, "{{ 1 == 1 }}", "{{ 1 > 2 }}", "{{ nobody }}"]
 
 
@@ -104,6 +117,10 @@ def task_lists(draw: st.DrawFn, depth: int = 2) -> tuple[Task, ...]:
             )
         if before and draw(st.integers(0, 5)) == 0:
             fields = draw(decisions(name, upstream))
+        elif fields["type"] == "function" and draw(st.integers(0, 4)) == 0:
+            fields |= {"timeout": None, "retry": None, "pool": (), **draw(st.sampled_from(WAITING))}
+        elif fields["type"] == "function" and draw(st.integers(0, 4)) == 0:
+            fields["effects"] = Effects.GUARDED
         tasks.append(Task(**fields))
     return tuple(tasks)
 

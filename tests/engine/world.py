@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from hashlib import sha256
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -21,7 +22,7 @@ from autoglm.graph.compile import compile_graph
 from autoglm.graph.model import Graph
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.changes import Definition, Kind, compare
-from autoglm.spec.model import Workflow
+from autoglm.spec.model import Effects, Workflow
 
 CATALOG = Catalog(executor_limits={"inline": 6, "thread": 3})
 TERMINAL = (m.TaskSkipped, m.TaskFailed, m.TaskSucceeded, m.TaskDegraded, m.TaskCancelled, m.TaskTerminated)
@@ -158,10 +159,19 @@ class World:
         assert not self.stepping, "a step was not told that it is recorded"
         return events
 
+    def answer(self, task: str, approved: bool = True, by: str = "ann", **more: Any) -> list[m.Event]:
+        data = more.pop("data", None)
+        text = None if data is None else msgspec.json.encode(data)
+        return self.handle(m.Answer(task, approved, by, text, **more))
+
+    def signal(self, name: str, data: object = None) -> list[m.Event]:
+        return self.handle(m.SignalGiven(name, msgspec.json.encode(data), "ann"))
+
     def parked(self) -> list[str]:
         """Return what is parked and is not due."""
         run = self.run
-        return sorted(i.id for i in run.active if i.status is TaskStatus.PAUSED and not parking.is_due(i, self.now))
+        paused = [i for i in run.active if i.status is TaskStatus.PAUSED and i.id not in run.questions]
+        return sorted(i.id for i in paused if not parking.is_due(i, self.now))
 
     def stopped(self, task: str, *, abandoned: bool = False) -> list[m.Event]:
         key = self._key(task)
@@ -181,7 +191,9 @@ class World:
         """Lose the process: nothing is left but the journal. Another one takes over."""
         self.run = self.replayed()
         self.running, self.stopping, self.reading = {}, set(), {}
+        lost = {i.id for i in self.run.running if i.node.task.effects is Effects.GUARDED and i.stopping is None}
         self.handle(m.Begin())
+        assert lost <= set(self.run.questions), "what nobody knows the outcome of is not asked about"
 
     def adopt(self, workflow: Workflow) -> list[m.Event]:
         """Let another process go on by a changed definition; return the events that say so."""
@@ -221,6 +233,9 @@ class World:
         attempts = {(i.id, i.attempt) for i in run.running}
         assert attempts == set(self.running), "the engine and the world disagree about what runs"
         assert self.stopping <= attempts
+        asking = {i.id for i in run.active if i.held is not None and i.held.question is not None}
+        assert asking == set(run.questions), "questions are lost, or kept too long"
+        assert not asking & {task for task, _ in attempts}, "what asks runs"
         held = {i.id: set(i.held.steps) for i in run.active if i.held is not None and i.held.steps}
         assert held == {task: set(kept) for task, kept in self.steps.items()}, "steps were lost, or kept too long"
         ids = Counter(task for task, _ in self.rows.values())
@@ -302,11 +317,27 @@ class World:
                 self.fail(key[0], random.choice(["boom", "bang"]), retryable=random.random() < 0.8)
             else:
                 self.succeed(key[0], random.choice([b"1", b"null", b'{"x":[1,2]}', b'"text"', b"[1,2,3]"]))
+        elif self.run.questions and random.random() < 0.6:
+            self._answer(random, random.choice(sorted(self.run.questions)))
         elif self.parked() and random.random() < 0.3:
             self.handle(m.Wake(random.choice(self.parked())))
         else:
             due = self.run.next_due()
             self.pass_time(max(0.0, due - self.now) + random.random() if due is not None else 1.0)
+
+    def _answer(self, random: Random, task: str) -> None:
+        held = self.run.questions[task].held
+        assert held is not None
+        assert held.question is not None
+        question = held.question
+        if question.kind == "signal":
+            self.signal(str(question.signal), random.choice([None, 1, {"x": 1}]))
+        elif question.kind == "effects":
+            self.answer(task, random.random() < 0.7, data=random.choice([None, None, {"x": 1}]))
+        elif question.kind == "approval":
+            self.answer(task, random.random() < 0.7, by=random.choice(["ann", "bob"]))
+        elif question.deadline is not None:
+            self.pass_time(max(0.0, question.deadline - self.now))
 
     def _read(self, random: Random) -> None:
         task, command = random.choice(sorted(self.reading.items()))

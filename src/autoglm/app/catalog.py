@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from autoglm.app.plugins import load_executors, load_task_types
+from autoglm.app.waiting import APPROVAL, WAIT
 from autoglm.base.diagnostics import Diagnostic, Severity, did_you_mean
 from autoglm.base.errors import UsageError
 from autoglm.config.project import Project
@@ -164,7 +165,7 @@ class ProjectFiles(AbstractSet[str]):
 
 
 def _task_types(diagnostics: list[Diagnostic]) -> dict[str, TaskTypeInfo]:
-    found = {"group": GROUP, "decision": DecisionTask.info, "workflow": WORKFLOW}
+    found = {"group": GROUP, "decision": DecisionTask.info, "workflow": WORKFLOW, "approval": APPROVAL, "wait": WAIT}
     for name, plugin in load_task_types().items():
         try:
             info = getattr(plugin.load(), "info", None)

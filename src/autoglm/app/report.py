@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from autoglm.app.questions import OpenQuestion, open_questions
 from autoglm.engine.machine import Run
 from autoglm.engine.state import Instance, stored_text
 from autoglm.engine.states import RunStatus, TaskStatus
@@ -36,6 +37,8 @@ class RunReport:
     usage: dict[str, Any] = field(default_factory=dict)
     error: dict[str, Any] | None = None
     offline: bool = False
+    questions: tuple[OpenQuestion, ...] = ()
+    """What it waits for, in the order in which it was asked."""
 
     @property
     def succeeded(self) -> bool:
@@ -62,6 +65,8 @@ class RunReport:
         }
         if self.error is not None:
             document["error"] = self.error
+        if self.questions:
+            document["questions"] = [each.as_dict() for each in self.questions]
         if self.offline:
             document["offline"] = True
         return document
@@ -80,6 +85,7 @@ def report(run: Run) -> RunReport:
         usage=dict(run.usage),
         error=None if run.failure is None else {"code": run.failure.code, "message": run.failure.message},
         offline=created is not None and created.offline,
+        questions=open_questions(run),
     )
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
-from autoglm.app import correcting
+from autoglm.app import answering, correcting
 from autoglm.app.accounts import open_account
 from autoglm.app.catalog import build_catalog
 from autoglm.app.definitions import adopt, blob_of, definition_text
@@ -264,7 +264,7 @@ class Session:
             labels={**workflow.labels, **(labels or {})},
         )
         self.store.create_run(row)
-        lease, heard = self._acquire(run_id)
+        lease, heard = self.acquire(run_id)
         run = Run(loaded.graph, loader(self.store), SecretView(self.project, redactor := Redactor()))
         run.provide(secret_inputs)
         return await self._drive(run, lease, heard, 0, [m.Create(event, definition), m.Begin()], redactor, manner)
@@ -334,6 +334,25 @@ class Session:
             return "cancelling"
         return done.status
 
+    async def answer(
+        self, run_id: str, task: str, *, approved: bool, by: str = "", data: Any = None, comment: str = ""
+    ) -> answering.Told:
+        """Answer what a task of a run asks; ``data`` is JSON data for its form, or for the result of a guarded task.
+
+        Raises:
+            UsageError: ``run-ended``, ``not-asked``, ``already-answered``, ``answer-late``, ``answerer-not-allowed``,
+                ``answer-misfit``.
+        """
+        return await answering.answer(self, run_id, task, approved=approved, by=by, data=data, comment=comment)
+
+    async def signal(self, run_id: str, name: str, *, data: Any = None, by: str = "") -> answering.Told:
+        """Let everything in a run that waits for the signal go on, with ``data`` as its result.
+
+        Raises:
+            UsageError: ``run-ended``, ``signal-not-awaited``.
+        """
+        return await answering.signal(self, run_id, name, data=data, by=by)
+
     def replayed(self, run_id: str) -> Replayed:
         """Return a run replayed from its journal, to go on with. Raises StoreError."""
         redactor = Redactor()
@@ -375,7 +394,7 @@ class Session:
         needs_secrets: bool = True,
         correction: Correction | None = None,
     ) -> RunReport:
-        lease, heard = self._acquire(run_id)
+        lease, heard = self.acquire(run_id)
         try:
             found = None if correction is None else correction.replayed
             if found is None or found.last != self.store.get_run(run_id).last_seq:
@@ -492,7 +511,7 @@ class Session:
         function: Any = tools.task_type("function")
         return RunServices(function.handlers(self.project.root), self.project.settings.config)
 
-    def _acquire(self, run_id: str) -> tuple[Lease, int]:
+    def acquire(self, run_id: str) -> tuple[Lease, int]:
         """Return the lease, and the number of the last message that was for an earlier driver."""
         store, owner, now = self.store, this_process(), self._clock()
         held_by = store.get_run(run_id).owner

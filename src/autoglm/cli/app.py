@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autoglm.cli.commands import check, diff, drawing, explain, look, plan, prune, run, start, testing
+from autoglm.cli.commands import answer, check, diff, drawing, explain, look, plan, prune, run, start, testing
 
 app = typer.Typer(
     name="autoglm",
@@ -41,6 +41,9 @@ app.command()(look.show)
 app.command()(look.logs)
 app.command()(explain.explain)
 app.command()(diff.diff)
+app.command()(answer.approve)
+app.command()(answer.reject)
+app.command()(answer.signal)
 app.command()(run.cancel)
 app.command()(run.pause)
 app.command()(run.retry)

@@ -41,6 +41,7 @@ Budget = Annotated[
     list[str] | None,
     typer.Option("--budget", metavar="NAME=VALUE", help="A limit over the file's budget: cost=5, tokens=2000000, …"),
 ]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Leave when all that is left waits for a person or a signal.")]
 Plan = Annotated[bool, typer.Option("--plan", help="Only tell what would run again, and why.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]
 WithChanges = Annotated[bool, typer.Option("--with-changes", help="Go on by the file and the code as they are now.")]

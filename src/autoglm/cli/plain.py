@@ -67,7 +67,7 @@ class PlainPrinter:
         if not change.is_item:
             return [line] if (line := _sentence(change)) else []
         lines = []
-        if change.status in (*_FAILED, "retrying"):
+        if change.status in (*_FAILED, "retrying") or change.hint:
             told = self._told[change.view.path] = self._told.get(change.view.path, 0) + 1
             if told <= _ITEM_LINES:
                 lines.append(_sentence(change))
@@ -97,7 +97,8 @@ def _sentence(change: Change) -> str:
         return f"{task} failed{took}, retry {change.attempt + 1}/{most} in {wait}{_tail(change.detail)}"
     if status == "paused":
         wait = "" if change.retry_at is None else f" for {format_duration(max(0.0, change.retry_at - change.at))}"
-        return f"{task} waits{wait}{_tail(change.detail)}"
+        answer = f" (answer: {change.hint})" if change.hint else ""
+        return f"{task} waits{wait}{_tail(change.detail)}{answer}"
     word = {"timeout": "timed out", "terminated": "gave up", "rolled_back": "was rolled back"}.get(status, status)
     hint = f" (hint: {harmless(change.hint)})" if change.hint else ""
     return f"{task} {word}{took if status != 'skipped' else ''}{_tail(change.detail)}{hint}"

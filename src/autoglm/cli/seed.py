@@ -56,4 +56,7 @@ def _go_on(view: RunView, shown: TaskView, instance: Instance) -> None:
     if instance.status in (TaskStatus.RUNNING, TaskStatus.RETRYING, TaskStatus.PAUSED):
         waits = harmless(instance.held.reason) if instance.held is not None else ""
         error = harmless(f"{instance.failure.code}: {instance.failure.message}") if instance.failure else ""
+        question = None if instance.held is None else instance.held.question
+        if question is not None and question.kind != "time":
+            view.questions[instance.id] = question
         view.go_on(shown, Active(instance.id, instance.started_at, instance.attempt, instance.due, error, waits=waits))

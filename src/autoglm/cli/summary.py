@@ -11,6 +11,7 @@ from autoglm.cli.icons import icon_of, style_of
 from autoglm.cli.measure import clip, duration_of, harmless
 from autoglm.cli.output import say, styled, warn
 from autoglm.cli.usage import used_text
+from autoglm.engine.waiting import in_words
 
 if TYPE_CHECKING:
     from autoglm.app.report import RunReport
@@ -43,8 +44,19 @@ def show_summary(report: RunReport, view: RunView, now: float, *, quiet: bool, w
     if report.offline:
         loud = "REHEARSAL (--offline): no model was asked. Every model answer above and in the results was made up."
         warn(styled(loud, "bold yellow", sys.stderr))
+    _show_questions(report, view)
     if report.status != "succeeded":
         _show_failures(report, view, run)
+
+
+def _show_questions(report: RunReport, view: RunView) -> None:
+    for each in report.questions[:_SHOWN_FAILURES]:
+        if each.question.kind != "time":
+            what = "" if each.question.kind == "signal" else "an answer: "
+            warn(f"‖ {harmless(each.task)} waits for {what}{clip(harmless(in_words(each.question)), _MAX_WIDTH)}")
+            warn(f"  {view.how_to_answer(each.task, each.question)}")
+    if len(report.questions) > _SHOWN_FAILURES:
+        warn(f"… and {len(report.questions) - _SHOWN_FAILURES:,} more: autoglm show {view.run_id}{view.where}")
 
 
 def _show_failures(report: RunReport, view: RunView, run: str) -> None:

@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import shlex
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from autoglm.cli.measure import harmless, width_of
 from autoglm.cli.rows import ENDED, FAILED, Active, Line, Progress, TaskView, fit, item_rows, task_row
 from autoglm.cli.usage import short_usage
 from autoglm.engine import messages as m
+from autoglm.engine.waiting import in_words
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 _RECENT = 64
 _KEPT_FAILURES = 20
 _ITEM_ROWS = 4
+_SHOWN_QUESTIONS = 3
 _OF_PARTS = ("loop-failed", "group-failed")
 """Failures that only say that something inside failed: that was told already."""
 
@@ -77,6 +80,10 @@ class RunView:
         self.tasks: dict[str, TaskView] = {}
         self.failures: list[Failed] = []
         self.failure_count = 0
+        self.questions: dict[str, m.Question] = {}
+        """What waits for a person or a signal, by task id."""
+        self.where = ""
+        """Options that further commands need to find the run's project."""
         self.note = ""
         """What was asked of the run and is under way; first in the footer."""
         self.hint = ""
@@ -143,7 +150,7 @@ class RunView:
         match event:
             case m.AttemptStarted(task=task, attempt=attempt) | m.ParkingEnded(task=task, attempt=attempt):
                 return self._started(task, attempt, at)
-            case m.ParkingBegan():
+            case m.ParkingBegan() | m.QuestionAsked():
                 return self._parked(event, at)
             case m.AttemptSucceeded(task=task) | m.TaskSucceeded(task=task):
                 return self._ended(task, "succeeded", at)
@@ -220,20 +227,40 @@ class RunView:
             event.task, "retrying", view, at, item, event.attempt, seconds, event.retry_at, active.error, failure.hint
         )
 
-    def _parked(self, event: m.ParkingBegan, at: float) -> Change:
+    def _parked(self, event: m.ParkingBegan | m.QuestionAsked, at: float) -> Change:
         view = self._view(static_path(event.task))
-        active = view.active.setdefault(event.task, Active(event.task, at, event.attempt))
+        if view.started_at is None:
+            view.started_at = at
+        attempt = event.attempt if isinstance(event, m.ParkingBegan) else 0
+        active = view.active.setdefault(event.task, Active(event.task, at, attempt))
         self._active[view.path] = view
-        active.waits, active.due = harmless(event.reason) or "parked", event.until
+        hint = None
+        if isinstance(event, m.ParkingBegan):
+            active.waits, active.due = harmless(event.reason) or "parked", event.until
+        else:
+            question = event.question
+            active.waits, active.due = harmless(in_words(question)), question.deadline
+            if question.kind != "time":
+                self.questions[event.task] = question
+                hint = self.how_to_answer(event.task, question)
         if not view.is_loop:
             self._set(view, "paused")
         item = _is_item(event.task)
-        return Change(event.task, "paused", view, at, item, event.attempt, None, event.until, active.waits)
+        return Change(event.task, "paused", view, at, item, attempt, None, active.due, active.waits, hint)
+
+    def how_to_answer(self, task: str, question: m.Question) -> str:
+        """Return the command that answers a question."""
+        run = f"{self.run_id}{self.where}"
+        if question.kind == "signal":
+            return f"autoglm signal {run} {shlex.quote(harmless(question.signal or ''))}"
+        data = " --data JSON" if question.kind == "approval" and question.form else ""
+        return f"autoglm approve {run} {shlex.quote(harmless(task))}{data}"
 
     def _ended(
         self, task: str, status: str, at: float, failure: Failure | None = None, detail: str = ""
     ) -> Change | None:
         view = self._view(static_path(task))
+        self.questions.pop(task, None)
         active = view.active.pop(task, None)
         if not view.active:
             self._active.pop(view.path, None)
@@ -300,6 +327,8 @@ class RunView:
                     self.started_at = at
             case m.RunPaused():
                 self.status = "paused"
+            case m.QuestionAnswered(task=task):
+                self.questions.pop(task, None)
             case m.RunCancelling():
                 self.status = "cancelling"
             case m.RunSucceeded() | m.RunFailed() | m.RunCancelled():
@@ -363,9 +392,19 @@ class RunView:
 
     def screen(self, now: float, width: int, height: int) -> list[Line]:
         """Return header, rows and footer."""
-        body = self.rows(now, width, max(1, height - 2))
+        asked = self._questions(width, min(2 * _SHOWN_QUESTIONS, max(0, height - 4)))
+        body = [*self.rows(now, width, max(1, height - 2 - len(asked))), *asked]
         # The terminal echoes ^C after the last line: with no room for it there, everything would move up by one.
         return [fit(self._header(now), width), *body, fit(self._footer(), width - 4)]
+
+    def _questions(self, width: int, height: int) -> list[Line]:
+        """Return two rows for each of the first open questions: what is asked, and the command that answers."""
+        lines: list[Line] = []
+        for task, question in islice(self.questions.items(), height // 2):
+            words = f"‖ {harmless(task)} waits for {'' if question.kind == 'signal' else 'an answer: '}"
+            lines.append(fit([(f"{words}{harmless(in_words(question))}", style_of("paused"))], width))
+            lines.append(fit([(f"    {self.how_to_answer(task, question)}", "bold")], width))
+        return lines
 
     def _header(self, now: float) -> Line:
         line = [

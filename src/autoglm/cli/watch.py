@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from autoglm.app.report import RunReport
     from autoglm.app.session import Session
     from autoglm.cli.live import LiveScreen
+    from autoglm.engine import messages as m
     from autoglm.engine.machine import Run
     from autoglm.engine.redoing import Again
     from autoglm.runtime.observer import Observer
+    from autoglm.stores.protocol import LogLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,23 @@ class Manner:
     verbose: bool = False
     again: Sequence[Again] = ()
     """What will be done again, of a run that is reopened."""
+    no_wait: bool = False
+    """Leave when nothing goes on before somebody answers."""
+
+
+class Leaver:
+    """Lets a run be when nothing goes on before somebody answers: for ``--no-wait``."""
+
+    def __init__(self, session: Session) -> None:
+        self.run: Run | None = None
+        self._session = session
+
+    def on_events(self, events: Sequence[m.Event], at: float) -> None:
+        if self.run is not None and self.run.status == "running" and self.run.only_waits:
+            self._session.drain()
+
+    def on_log(self, line: LogLine) -> None:
+        """Lines say nothing about that."""
 
 
 class Start(Protocol):
@@ -77,11 +96,16 @@ async def _drive(session: Session, start: Start, manner: Manner, strays: Strays)
         watcher = screen = LiveScreen(view, verbose=manner.verbose)
         begin, restore = screen.start, screen.stop
 
+    view.where = where_option(session)
+
     def created(run: Run) -> None:
+        if manner.no_wait:
+            leaver.run = run
         strays.scrub = lambda text: run.scrub(text)
         seed(view, run)
         begin()
 
+    leaver = Leaver(session)
     say = watcher.say
     if manner.quiet or manner.json:
         err = sys.stderr
@@ -93,7 +117,7 @@ async def _drive(session: Session, start: Start, manner: Manner, strays: Strays)
     interrupts = Interrupts(session, say, restore)
     try:
         with captured(strays.printed), interrupts:
-            report = await start(observers=[watcher], on_created=created)
+            report = await start(observers=[watcher, leaver], on_created=created)
     except (StoreError, OSError, asyncio.CancelledError) as error:
         restore()
         if view.run_id:

@@ -11,6 +11,7 @@ from autoglm.engine import messages as m
 from autoglm.engine.state import Instance, Items, LoopState, Matrix
 from autoglm.engine.states import TaskStatus
 from autoglm.engine.values import loop_failed
+from autoglm.graph.model import NodeKind
 from autoglm.spec.expressions import ExpressionError
 from autoglm.spec.faults import kind_of
 
@@ -86,6 +87,8 @@ def may_start_item(owner: Instance) -> bool:
     plan = owner.node.loop
     if loop is None or plan is None or not loop.has_next or owner.stopping is not None:
         return False
+    if owner.node.kind is NodeKind.WAIT:  # what waits costs its state alone
+        return True
     limit = plan.max_parallel
     if owner.node.opens_scope:
         return len(loop.open) < (limit or OPEN_GROUPS)

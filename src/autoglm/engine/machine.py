@@ -24,7 +24,19 @@ import msgspec
 from autoglm.base import jsonvalue
 from autoglm.base.errors import EngineError, Failure
 from autoglm.base.redaction import redact
-from autoglm.engine import adopting, closing, decisions, groups, loops, parking, repeats, retry, steps, stopping
+from autoglm.engine import (
+    adopting,
+    closing,
+    decisions,
+    groups,
+    loops,
+    parking,
+    repeats,
+    retry,
+    steps,
+    stopping,
+    waiting,
+)
 from autoglm.engine import messages as m
 from autoglm.engine.joins import Verdict, judge
 from autoglm.engine.names import Names, Upstream, World
@@ -35,6 +47,7 @@ from autoglm.engine.states import RunStatus, TaskStatus
 from autoglm.engine.values import boxed, timed_out
 from autoglm.graph.model import Graph, NodeKind
 from autoglm.spec.expressions import ExpressionError, Template
+from autoglm.spec.model import Effects
 
 _S = TaskStatus
 _DISCARD_LATE = "it came back after the attempt had been given up"
@@ -116,6 +129,13 @@ class Run(RunState):
         self._settle()
         return m.Decision(self._events, self._commands, self._blobs)
 
+    def note(self, stimulus: m.Stimulus, now: float) -> m.Decision:
+        """Take one piece of news in and decide nothing else: what follows is left to the next :meth:`handle`."""
+        self._now = now
+        self._events, self._commands, self._blobs = [], [], {}
+        self._take(stimulus)
+        return m.Decision(self._events, self._commands, self._blobs)
+
     def saved(self, blobs: Mapping[str, bytes]) -> None:
         """Take note that the blobs of a decision are committed: from now on the store gives them."""
         for digest in blobs:
@@ -185,8 +205,8 @@ class Run(RunState):
                 self.emit(m.StateSet(stimulus.key, m.ABSENT if stimulus.value is None else msgspec.Raw(stimulus.value)))
             case m.Tick():
                 pass
-            case m.Wake():
-                parking.cut(self, self._active.get(stimulus.task))
+            case m.Wake() | m.Answer() | m.SignalGiven():
+                waiting.take(self, stimulus)
             case m.Create():
                 self._blobs[stimulus.event.definition.digest] = stimulus.definition
                 self.emit(stimulus.event)
@@ -218,6 +238,9 @@ class Run(RunState):
         for instance in list(self._running.values()):
             if instance.stopping is not None:
                 self.command(m.StopAttempt(instance.id, instance.attempt, instance.stopping))
+                continue
+            if instance.node.task.effects is Effects.GUARDED:
+                waiting.ask_what_became(self, instance)
                 continue
             try:
                 self.command(self.start_command(instance))
@@ -264,6 +287,10 @@ class Run(RunState):
             self.emit(m.ResultDiscarded(news.task, news.attempt, "it came back after its time was up"))
             self.fail_attempt(instance, timed_out(instance), timeout=True)
             return
+        self.succeed(instance, news)
+
+    def succeed(self, instance: Instance, news: m.AttemptReturned) -> None:
+        """Take what an attempt gave as its result, mapped as its task says."""
         node = instance.node
         is_plain = node.result is None and node.decider is None and (node.loop is None or node.loop.collect is None)
         if is_plain and len(news.output) <= m.INLINE_LIMIT:
@@ -375,6 +402,8 @@ class Run(RunState):
             instance = self._active[timer[2]]
             if timer[1] == ITERATION:
                 repeats.go_on(self, instance)
+            elif instance.held is not None and instance.held.question is not None:
+                waiting.due(self, instance, instance.held.question)
             elif timer[1] != DEADLINE:
                 self._due(instance)
             elif instance.stopping is None:
@@ -419,6 +448,8 @@ class Run(RunState):
             return
         if node.kind is NodeKind.DECISION:
             decisions.decide(self, instance)
+        elif node.kind is NodeKind.WAIT and node.loop is None:
+            waiting.ask(self, instance)
         elif node.loop is not None:
             loops.start(self, instance)
         elif node.opens_scope:
@@ -479,6 +510,9 @@ class Run(RunState):
 
     def start_attempt(self, instance: Instance) -> None:
         """Build the inputs and start the next attempt; it fails here when they cannot be built."""
+        if instance.node.kind is NodeKind.WAIT:
+            waiting.ask(self, instance)
+            return
         attempt = instance.attempt + 1
         try:
             command = self.start_command(instance, attempt)

@@ -111,6 +111,26 @@ class StepDone(Stimulus, frozen=True):
     value: bytes
 
 
+class Answer(Stimulus, frozen=True):
+    """A person answers what a task asks. ``data`` is JSON text; ``ref`` is the number of the message it came by."""
+
+    task: str
+    approved: bool
+    by: str = ""
+    data: bytes | None = None
+    comment: str = ""
+    ref: int = 0
+
+
+class SignalGiven(Stimulus, frozen=True):
+    """What some tasks wait for has happened. ``data`` is JSON text."""
+
+    name: str
+    data: bytes = b"null"
+    by: str = ""
+    ref: int = 0
+
+
 class ItemsArrived(Stimulus, frozen=True):
     """The answer to :class:`ReadItems`: items ``first`` and following; ``last`` when the source ends with them."""
 
@@ -425,6 +445,53 @@ class DefinitionChanged(Event, frozen=True, tag="definition_changed"):
     env: dict[str, str] = {}
 
 
+class Question(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a task waits for. ``kind`` is ``approval``, ``effects`` (a person answers), ``signal`` or ``time``."""
+
+    kind: str
+    message: str = ""
+    form: dict[str, Any] | None = None
+    """JSON Schema of the data that goes with an approval."""
+    who: tuple[str, ...] = ()
+    """Names of those who may answer; empty for everybody."""
+    deadline: float | None = None
+    """For ``time``: when it has waited for long enough."""
+    on_deadline: str = "fail"
+    """``fail``, ``approve``, ``reject`` or ``skip``."""
+    signal: str | None = None
+
+
+class QuestionAsked(Event, frozen=True, tag="question_asked"):
+    """A task waits for a person, a signal or a time."""
+
+    task: str
+    question: Question
+
+
+class QuestionAnswered(Event, frozen=True, tag="question_answered"):
+    """What a task waited for was answered by ``by``; ``again`` lets a parked attempt run again.
+
+    What follows from it is told by the next event. ``ref`` is the number of the message that brought the answer.
+    """
+
+    task: str
+    approved: bool
+    by: str = ""
+    comment: str = ""
+    again: bool = False
+    ref: int = 0
+
+
+class AnswerRefused(Event, frozen=True, tag="answer_refused"):
+    """An answer, or a signal (no ``task``), came and does not count."""
+
+    task: str
+    code: str
+    message: str
+    by: str = ""
+    ref: int = 0
+
+
 EVENTS = (
     RunCreated
     | RunStarted
@@ -458,6 +525,9 @@ EVENTS = (
     | ParkingCut
     | ParkingEnded
     | StepRecorded
+    | QuestionAsked
+    | QuestionAnswered
+    | AnswerRefused
 )
 
 # ------------------------------------------------------------------------------------------------------ commands

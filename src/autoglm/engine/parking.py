@@ -84,12 +84,16 @@ def park(run: Run, instance: Instance | None, news: m.AttemptParked) -> None:
 
 def cut(run: Run, instance: Instance | None) -> None:
     """Let a parked attempt go on now; one that is due already only waits for its turn."""
-    if instance is not None and instance.status is TaskStatus.PAUSED and not is_due(instance, run.now):
+    if instance is None or instance.status is not TaskStatus.PAUSED or instance.id in run.questions:
+        return
+    if not is_due(instance, run.now):
         run.emit(m.ParkingCut(instance.id, instance.attempt))
 
 
 def is_due(instance: Instance, now: float) -> bool:
     """Return whether an instance is parked and has been for long enough."""
+    if instance.held is None or instance.held.question is not None:
+        return False
     return instance.status is TaskStatus.PAUSED and instance.due is not None and instance.due <= now
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from autoglm.base.errors import EngineError, Failure
-from autoglm.engine import adopting, forgetting, groups, parking, reopening, steps
+from autoglm.engine import adopting, forgetting, groups, parking, reopening, steps, waiting
 from autoglm.engine import messages as m
 from autoglm.engine.ready import ReadyQueues
 from autoglm.engine.state import (
@@ -66,6 +66,10 @@ class RunState:
         """How many instances are in each status, those still pending not counted."""
         self.keyed: dict[str, bytes] = {}
         """Durable keyed state that tasks wrote: JSON text by key."""
+        self.questions: dict[str, Instance] = {}
+        """What waits for an answer, a signal or a time, by id."""
+        self.signals: dict[str, dict[str, Instance]] = {}
+        """The same by the signal that it waits for."""
         self.started_at: float | None = None
         self.ended_at: float | None = None
         self.root = Scope(graph.root, "", None)
@@ -119,6 +123,9 @@ class RunState:
             m.ParkingCut: self._noted_by(parking.was_cut),
             m.ParkingEnded: self._noted_by(parking.ended),
             m.StepRecorded: self._noted_by(steps.recorded),
+            m.QuestionAsked: self._noted_by(waiting.asked),
+            m.QuestionAnswered: self._noted_by(waiting.answered),
+            m.AnswerRefused: self._noted,
         }
 
     # ------------------------------------------------------------------------------------------------- read only
@@ -146,6 +153,21 @@ class RunState:
     def active(self) -> Iterable[Instance]:
         """The instances that have begun and not ended: attempts, what waits, loops and groups."""
         return self._active.values()
+
+    @property
+    def is_reading(self) -> bool:
+        """A loop waits for items of its source."""
+        return any(each.loop is not None and each.loop.reading for each in self._active.values())
+
+    @property
+    def is_between_iterations(self) -> bool:
+        """A loop waits for its next iteration."""
+        return any(timer[1] == ITERATION and self._is_live(timer) for timer in self._timers)
+
+    @property
+    def only_waits(self) -> bool:
+        """Nothing goes on before somebody answers a question or sends a signal."""
+        return waiting.is_all_that_is_left(self)
 
     def result_of(self, instance: Instance) -> Any:
         """Return the decoded result of an instance; decoded once, then kept."""
@@ -258,6 +280,8 @@ class RunState:
         begun = instance.status is not _S.PENDING
         self.move(instance, status, at)
         instance.ended_at = at
+        if instance.held is not None:
+            waiting.drop(self, instance)
         instance.due = instance.deadline = instance.held = None
         self._active.pop(instance.id, None)
         if instance.child is not None and status is _S.SUCCEEDED:

@@ -22,6 +22,8 @@ def snapshot(run: RunState) -> dict[str, Any]:
         "counts": {str(status): count for status, count in run.counts.items() if count},
         "running": sorted(run.attempts),
         "pools": [sorted(holders) for holders in run.slots],
+        "questions": sorted(run.questions),
+        "signals": {name: sorted(waiting) for name, waiting in sorted(run.signals.items())},
         "tasks": dict(_describe(run.root)),
     }
 
@@ -59,4 +61,4 @@ def _loop(loop: LoopState) -> tuple[Any, ...]:
 
 
 def _held(held: Held | None) -> tuple[Any, ...] | None:
-    return None if held is None else (held.reason, held.memo, held.spent, dict(held.steps))
+    return None if held is None else (held.reason, held.memo, held.spent, dict(held.steps), held.question)

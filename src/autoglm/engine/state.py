@@ -13,7 +13,7 @@ from typing import Any
 
 from autoglm.base import jsonvalue
 from autoglm.base.errors import Failure
-from autoglm.engine.messages import Blob
+from autoglm.engine.messages import Blob, Question
 from autoglm.engine.states import FAILURES, FINAL, TaskStatus
 from autoglm.graph.model import Callee, Node, Repeat, ScopePlan
 
@@ -132,13 +132,15 @@ class Instance:
 class Held:
     """What a few instances hold while they live: those that have parked, or whose work goes by steps."""
 
-    __slots__ = ("memo", "reason", "spent", "steps")
+    __slots__ = ("memo", "question", "reason", "spent", "steps")
 
     def __init__(self) -> None:
         self.reason = ""
         """Why it is parked, for people; empty while it runs."""
         self.memo: Stored | None = None
         """What the present attempt left for itself when it parked."""
+        self.question: Question | None = None
+        """What it waits for, when that is an answer, a signal or a time of its own."""
         self.steps: dict[str, Stored] = {}
         """Values of the steps that are done, by key. They are the instance's: its next attempt sees them too."""
         self.spent = 0.0

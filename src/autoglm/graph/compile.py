@@ -193,7 +193,7 @@ class _Compiler:
         return key
 
     def _pools(self, task: Task) -> tuple[int, ...]:
-        if task.type in ("group", "workflow") or _decider(task) is Decider.RULES:
+        if task.type in ("group", "workflow", "approval", "wait") or _decider(task) is Decider.RULES:
             return ()
         executor = self._executor(task)
         limit = self.catalog.executor_limits.get(executor, _DEFAULT_LIMITS.get(executor, 64))
@@ -262,6 +262,8 @@ class _Part:
         kind = NodeKind.GROUP if self.body is not None else NodeKind.WORK
         if self.task.type == "workflow":
             kind = NodeKind.CALL
+        if self.task.type in ("approval", "wait"):
+            kind = NodeKind.WAIT
         if self.fields["decider"] is Decider.RULES:
             kind = NodeKind.DECISION
         task = self.task

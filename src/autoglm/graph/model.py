@@ -23,6 +23,8 @@ class NodeKind(StrEnum):
     """A scope of its own, of another file, which sees nothing of the one around it."""
     DECISION = "decision"
     """Decided in the engine, without an executor."""
+    WAIT = "wait"
+    """Waits for a person, a signal or a time, without an executor."""
 
 
 class Decider(StrEnum):

@@ -11,7 +11,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
+from autoglm.base import jsonvalue
 from autoglm.base.errors import StoreError
 from autoglm.engine import messages as m
 from autoglm.engine.codec import encode_record
@@ -325,3 +327,20 @@ class Runner:
             self.drain()
         elif signal.kind == "resume":
             self.post(m.Resume())
+        elif isinstance(signal.data, dict) and signal.kind in ("answer", "signal"):
+            self.post(self._told(signal.kind, signal.data, signal.number))
+
+    def _told(self, kind: str, body: dict[str, Any], number: int) -> m.Stimulus:
+        """Return an answer or a signal that was left, without secrets."""
+        body = self._tools.redactor.scrub_value(body)
+        data = jsonvalue.encode(body.get("data"))
+        if kind == "signal":
+            return m.SignalGiven(str(body.get("name")), data, str(body.get("by", "")), number)
+        return m.Answer(
+            str(body.get("task")),
+            body.get("approved") is True,
+            str(body.get("by", "")),
+            None if body.get("data") is None else data,
+            str(body.get("comment", "")),
+            number,
+        )

@@ -16,7 +16,7 @@ from autoglm.spec.report import Report
 from autoglm.spec.schemas import has_field
 from autoglm.spec.scopes import ScopeInfo, TaskInfo
 
-_STRUCTURAL: Final = frozenset({"group", "decision", "workflow"})
+_STRUCTURAL: Final = frozenset({"group", "decision", "workflow", "approval", "wait"})
 """Types that the engine knows itself."""
 _CONTEXT: Final = frozenset({"ctx", "context"})
 _SCRIPT: Final = re.compile(r"[\w./-]+\.(?:py|sh|bash|js|ts|rb|pl|r|R)|\.{0,2}/?[\w.-]+(?:/[\w.-]+)+")
@@ -267,7 +267,7 @@ class _Checker:
             self._say(task, ("output_schema",), "invalid-schema", str(error), error.hint)
             return
         if key not in self.schemas:
-            self.schemas[key] = _schema_fault(schema)
+            self.schemas[key] = schema_fault(schema)
         fault = self.schemas[key]
         if fault is not None:
             path, message = fault
@@ -317,7 +317,8 @@ def _expected(schema: Mapping[str, Any]) -> str | None:
     return str(description) if description else None
 
 
-def _schema_fault(schema: dict[str, Any]) -> tuple[Path, str] | None:
+def schema_fault(schema: dict[str, Any]) -> tuple[Path, str] | None:
+    """Return where and how this is no JSON Schema, None when it is one."""
     import jsonschema
 
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)

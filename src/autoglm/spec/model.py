@@ -135,6 +135,15 @@ class OnError(StrEnum):
     CONTINUE = "continue"
 
 
+class Effects(StrEnum):
+    """What is known of a task's effects on the world."""
+
+    REPEATABLE = "repeatable"
+    """An attempt that was lost is made again."""
+    GUARDED = "guarded"
+    """An attempt that was lost may have had its effect: a person says what to do."""
+
+
 class PoolSpec(Model):
     """A concurrency limit that tasks share by naming it in ``pool``."""
 
@@ -271,6 +280,7 @@ class Task(Model):
     cache: CacheSpec | None = None
     budget: Budget | None = None
     """For all attempts and items of this task together."""
+    effects: Effects = Effects.REPEATABLE
     priority: int = 0
     resources: dict[str, JsonValue] = Field(default_factory=dict)
     pool: tuple[str, ...] = ()

@@ -12,7 +12,17 @@ from typing import Any
 
 from autoglm.spec.catalog import Catalog, OptionInfo, TaskTypeInfo
 from autoglm.spec.inputs import SCHEMA_KEYWORDS, TYPES
-from autoglm.spec.model import Adapter, CacheScope, Durability, Join, OnExhausted, OnUnpriced, Outcome, Schedule
+from autoglm.spec.model import (
+    Adapter,
+    CacheScope,
+    Durability,
+    Effects,
+    Join,
+    OnExhausted,
+    OnUnpriced,
+    Outcome,
+    Schedule,
+)
 from autoglm.spec.task_fields import OTHER_WORDS
 
 Schema = dict[str, Any]
@@ -278,6 +288,10 @@ def _shared_fields(catalog: Catalog) -> dict[str, Schema]:
         "timeout": _described({"anyOf": [_ref("duration"), {"type": "null"}]}, "How long an attempt may take."),
         "cache": _described(_ref("cache"), "Ask the same question of the same model once."),
         "budget": _described(_ref("budget"), "What all attempts and items of the task may use of models."),
+        "effects": _described(
+            {"enum": [item.value for item in Effects]},
+            "`guarded`: after a crash nobody runs it again before a person has said so.",
+        ),
         "priority": _described({"type": "integer"}, "Higher runs first, with `schedule: priority`."),
         "resources": {"type": ["object", "null"]},
         "pool": _described(_ref("texts"), "The concurrency limits, of `pools`, that it counts against."),

@@ -11,7 +11,7 @@ from typing import Any
 from autoglm.base.diagnostics import Severity, did_you_mean
 from autoglm.base.sizes import parse_size
 from autoglm.spec import budgets
-from autoglm.spec.model import Degrade, Join, Loop, OnError, Outcome, Path, Retry
+from autoglm.spec.model import Degrade, Effects, Join, Loop, OnError, Outcome, Path, Retry
 from autoglm.spec.tree import shorten
 from autoglm.spec.values import Values, build, describe, is_template, one_of
 
@@ -90,6 +90,10 @@ def when(values: Values, value: Any, path: Path, key: str) -> str | bool | None:
         return value
     values.wrong(value, path, key, "an expression, `true` or `false`")
     return None
+
+
+def effects(values: Values, value: Any, path: Path, key: str) -> Effects | None:
+    return values.choice(value, path, key, Effects)
 
 
 def join(values: Values, value: Any, path: Path, key: str) -> Join | None:
@@ -324,6 +328,7 @@ READERS: dict[str, Callable[[Values, Any, Path, str], Any]] = {
     "timeout": timeout,
     "cache": budgets.cache,
     "budget": budgets.budget,
+    "effects": effects,
     "priority": Values.integer,
     "resources": resources,
     "pool": Values.texts,

@@ -10,7 +10,7 @@ from autoglm.base.diagnostics import did_you_mean
 from autoglm.spec import choices, decisions, task_fields
 from autoglm.spec.catalog import Catalog, FunctionInfo
 from autoglm.spec.defaults import Defaults
-from autoglm.spec.model import Join, OnError, Path, Task
+from autoglm.spec.model import Effects, Join, OnError, Path, Task
 from autoglm.spec.prompt_files import ReadFile, expand_prompt
 from autoglm.spec.spellings import Entry, read_task_field
 from autoglm.spec.tree import shorten
@@ -50,6 +50,7 @@ _FRAME: dict[str, Any] = {
     "timeout": None,
     "cache": None,
     "budget": None,
+    "effects": Effects.REPEATABLE,
     "priority": 0,
     "pool": (),
     "executor": None,

@@ -16,6 +16,7 @@ from autoglm.spec.checks_calls import check_calls
 from autoglm.spec.checks_graph import check_graph
 from autoglm.spec.checks_names import check_names, check_unused_inputs
 from autoglm.spec.checks_types import check_types
+from autoglm.spec.checks_waiting import check_waiting
 from autoglm.spec.document import Document, gc_paused
 from autoglm.spec.model import Workflow
 from autoglm.spec.report import Report
@@ -41,5 +42,6 @@ def validate(
         check_names(workflow, scopes, catalog, report)
         check_types(workflow, scopes, catalog, report)
         check_calls(scopes, report)
+        check_waiting(scopes, report)
         check_unused_inputs(workflow, scopes, catalog, report)
     return sort_diagnostics(report.found)

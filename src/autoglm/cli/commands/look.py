@@ -9,10 +9,14 @@ import typer
 from autoglm.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from autoglm.app.questions import OpenQuestion
     from autoglm.app.session import Session
     from autoglm.stores.protocol import LogLine, RunRow, TaskRow
 
 _PAGE = 500
+_SHOWN_QUESTIONS = 20
 
 
 def list_runs(
@@ -38,10 +42,18 @@ def list_runs(
             say("no runs")
         else:
             table = [
-                [row.run_id, row.workflow, row.status, _when(row.created_at), _took(row), _counts(row)] for row in rows
+                [row.run_id, row.workflow, _shown_status(row), _when(row.created_at), _took(row), _counts(row)]
+                for row in rows
             ]
             say_table(["RUN", "WORKFLOW", "STATUS", "STARTED", "TOOK", "TASKS"], table, status=2)
     return 0
+
+
+def _shown_status(row: RunRow) -> str:
+    """Return the status; `waiting` for a run of which nothing runs, and something waits."""
+    is_open = row.status in ("running", "paused")
+    counts = row.counts
+    return "waiting" if is_open and counts.get("paused") and not counts.get("running") else row.status
 
 
 def show(
@@ -101,8 +113,10 @@ def _show_run(session: Session, row: RunRow, tasks: list[TaskRow], *, as_json: b
     from autoglm.cli.usage import used_text
 
     facts = run_facts(session.store, row.run_id)
+    questions = _questions(session, row)
     if as_json:
-        say_json({**run_data(row), **facts, "tasks": [task_data(each) for each in tasks]})
+        asked = {"questions": [each.as_dict() for each in questions]} if questions else {}
+        say_json({**run_data(row), **facts, "tasks": [task_data(each) for each in tasks], **asked})
         return
     from autoglm.cli.measure import harmless
 
@@ -126,6 +140,41 @@ def _show_run(session: Session, row: RunRow, tasks: list[TaskRow], *, as_json: b
         table = [[t.task, t.status, str(t.attempts or "-"), _task_took(t), _error(t)] for t in tasks]
         say_table(["TASK", "STATUS", "ATTEMPTS", "TOOK", "ERROR"], table, status=1)
     _say_usage(row)
+    _say_questions(session, row, questions)
+
+
+def _questions(session: Session, row: RunRow) -> tuple[OpenQuestion, ...]:
+    """Return what the run waits for; only a replay knows."""
+    if not row.counts.get("paused") or row.ended_at is not None:
+        return ()
+    from autoglm.app.questions import open_questions
+
+    return open_questions(session.open_run(row.run_id)[0])
+
+
+def _say_questions(session: Session, row: RunRow, questions: Sequence[OpenQuestion]) -> None:
+    from autoglm.base.instants import format_instant
+    from autoglm.cli.measure import harmless
+    from autoglm.cli.output import say
+    from autoglm.cli.view import RunView
+    from autoglm.cli.watch import where_option
+    from autoglm.engine.waiting import in_words
+
+    view = RunView(row.run_id, row.workflow)
+    view.where = where_option(session)
+    for each in questions[:_SHOWN_QUESTIONS]:
+        question = each.question
+        what = "" if question.kind in ("signal", "time") else "an answer: "
+        say()
+        say(f"‖ {harmless(each.task)} waits for {what}{harmless(in_words(question))}")
+        if question.who:
+            say(f"  who may answer: {harmless(', '.join(question.who))}")
+        if question.deadline is not None and question.kind != "time":
+            say(f"  until {format_instant(question.deadline)}, then: {question.on_deadline}")
+        if question.kind != "time":
+            say(f"  {view.how_to_answer(each.task, question)}")
+    if len(questions) > _SHOWN_QUESTIONS:
+        say(f"… and {len(questions) - _SHOWN_QUESTIONS:,} more open questions: --json lists all")
 
 
 def _say_usage(row: RunRow) -> None:

@@ -45,6 +45,7 @@ def run(
     ] = None,
     cassette_mode: Annotated[CassetteMode | None, typer.Option(help="What is done with calls; default: auto.")] = None,
     environment: options.Environment = None,
+    no_wait: options.NoWait = False,
     store: options.Store = None,
 ) -> int:
     """Run a workflow file to its end."""
@@ -74,7 +75,7 @@ def run(
             budget=limits,
             cassette=recorded,
         )
-        return drive(session, start, Manner(json, quiet, verbose))
+        return drive(session, start, Manner(json, quiet, verbose, no_wait=no_wait))
 
 
 def check_run_id(run_id: str | None) -> None:
@@ -100,6 +101,7 @@ def resume(
     verbose: options.Verbose = False,
     max_parallel: options.MaxParallel = None,
     budget: options.Budget = None,
+    no_wait: options.NoWait = False,
     project: options.Project = None,
     store: options.Store = None,
 ) -> int:
@@ -116,7 +118,8 @@ def resume(
     with open_session(project, store) as session:
         correction = plan_resume(session, session.find_run(run), _file(with_changes, as_recorded))
         ask = Ask(plan, with_changes and not yes, show=plan or with_changes)
-        return _go_on(session, session.resume, correction, inputs, ask, Manner(json, quiet, verbose), limited)
+        manner = Manner(json, quiet, verbose, no_wait=no_wait)
+        return _go_on(session, session.resume, correction, inputs, ask, manner, limited)
 
 
 def retry(

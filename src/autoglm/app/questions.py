@@ -1,0 +1,33 @@
+"""What a run waits for, as lists and documents show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from autoglm.engine import messages as m
+from autoglm.engine.machine import Run
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQuestion:
+    """What a run waits for, as lists and documents show it."""
+
+    task: str
+    question: m.Question
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain data; what is not said is left out."""
+        return {"task": self.task, **msgspec.to_builtins(self.question)}
+
+
+def open_questions(run: Run) -> tuple[OpenQuestion, ...]:
+    """Return what a run waits for, in the order in which it was asked."""
+    found = sorted(run.questions.values(), key=lambda instance: instance.number)
+    return tuple(
+        OpenQuestion(each.id, each.held.question)
+        for each in found
+        if each.held is not None and each.held.question is not None
+    )
