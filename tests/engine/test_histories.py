@@ -253,6 +253,61 @@ def people() -> World:
     return world
 
 
+def rolled_back() -> World:
+    """A run fails late: items, a group's task and a task are undone, one of them not; then it is told and tidied up."""
+    undo = {"executor": "inline", "arguments": {"of": "{{ result }}"}}
+    world = World(
+        workflow(
+            task("seats", loop=each("a", "b", as_="seat"), rollback=task("free", **undo)),
+            group("order", task("reserve", rollback=task("release", **undo, retry=STEADY)), task("pack", "reserve")),
+            task("ship", "seats order"),
+            on_error=(task("tell", arguments={"what": "{{ error.code }} of {{ error.task }}"}),),
+            finally_=(task("tidy", arguments={"after": "{{ run.status }}"}), task("close", "tidy")),
+        )
+    )
+    world.succeed("seats[0]", b'"1A"')
+    world.succeed("order.reserve", b"7")
+    world.succeed("seats[1]", b'"1B"')
+    world.succeed("order.pack")
+    world.fail("ship")
+    world.succeed("seats[1]~rollback")
+    world.fail("order.reserve~rollback")
+    world.crash()
+    world.pass_time(1.0)
+    world.succeed("seats[0]~rollback")
+    world.fail("order.reserve~rollback")
+    world.succeed("on_error.tell")
+    world.succeed("finally.tidy")
+    world.fail("finally.close")
+    return world
+
+
+def item_rolled_back() -> World:
+    """An item of a tolerated loop fails and gives back what it had; the run goes on, is cancelled, and retried."""
+    world = World(
+        workflow(
+            group(
+                "order",
+                task("reserve", rollback=task("release")),
+                task("pay", "reserve"),
+                loop=each(1, 2, min_success=0.5),
+            ),
+            task("ship", "order"),
+        )
+    )
+    for name in ("order[0].reserve", "order[1].reserve", "order[0].pay"):
+        world.succeed(name)
+    world.fail("order[1].pay")
+    world.succeed("order[1].reserve~rollback")
+    world.handle(m.Cancel("enough"))
+    world.stopped("ship")
+    world.succeed("order[0].reserve~rollback")
+    world.handle(m.Reopen())
+    for name in ("order[0].reserve", "order[1].reserve", "order[0].pay", "order[1].pay", "ship"):
+        world.succeed(name, b"2")
+    return world
+
+
 HISTORIES: dict[str, Callable[[], World]] = (
     {
         story.__name__: story
@@ -261,6 +316,7 @@ HISTORIES: dict[str, Callable[[], World]] = (
     | {"failed_before_it_began": failed_before_it_began, "until": until, "parked": parked, "stepwise": stepwise}
     | {"corrected": corrected, "people": people}
 )
+HISTORIES |= {story.__name__: story for story in (rolled_back, item_rolled_back)}
 
 
 def short(run: Run) -> dict[str, Any]:

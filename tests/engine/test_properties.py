@@ -62,6 +62,13 @@ def loops(draw: st.DrawFn) -> Loop:
     return Loop(over=draw(st.just(over)) if kind != "list" else over[: draw(st.integers(0, 3))], **common)
 
 
+def rollbacks(name: str) -> st.SearchStrategy[Task | None]:
+    seen = {"was": "{{ result }}", "of": f"{{{{ tasks.{name}.status }}}}"}
+    plain = Task(name=name, type="function", executor="inline")
+    careful = plain.model_copy(update={"retry": Retry(max_attempts=2, delay=1.0), "timeout": 2.0, "pool": ("narrow",)})
+    return st.sampled_from([None, None, plain, careful, plain.model_copy(update={"arguments": seen})])
+
+
 @st.composite
 def repeats(draw: st.DrawFn, collect: str | None) -> Loop:
     condition = draw(st.sampled_from(["result == 1", "result == previous", "result is none", "result.x", "index == 2"]))
@@ -77,7 +84,7 @@ def repeats(draw: st.DrawFn, collect: str | None) -> Loop:
 
 
 @st.composite
-def task_lists(draw: st.DrawFn, depth: int = 2) -> tuple[Task, ...]:
+def task_lists(draw: st.DrawFn, depth: int = 2, undoable: bool = True) -> tuple[Task, ...]:
     tasks: list[Task] = []
     for number in range(draw(st.integers(1, 4))):
         name = f"t{number}"
@@ -99,7 +106,7 @@ def task_lists(draw: st.DrawFn, depth: int = 2) -> tuple[Task, ...]:
             fields["loop"] = draw(loops())
             fields["when"] = draw(st.sampled_from([*CONDITIONS, "{{ index % 2 == 0 }}"]))
         if depth and draw(st.integers(0, 3)) == 0:
-            fields |= draw(insides(depth - 1))
+            fields |= draw(insides(depth - 1, undoable))
             fields["timeout"] = draw(st.sampled_from([None, 5.0]))
         else:
             fields["timeout"] = draw(st.sampled_from([None, None, 2.0]))
@@ -115,6 +122,8 @@ def task_lists(draw: st.DrawFn, depth: int = 2) -> tuple[Task, ...]:
                     ]
                 )
             )
+        if undoable:
+            fields["rollback"] = draw(rollbacks(name))
         if before and draw(st.integers(0, 5)) == 0:
             fields = draw(decisions(name, upstream))
         elif fields["type"] == "function" and draw(st.integers(0, 4)) == 0:
@@ -146,13 +155,14 @@ def decisions(draw: st.DrawFn, name: str, upstream: list[str]) -> dict[str, Any]
 
 
 @st.composite
-def insides(draw: st.DrawFn, depth: int) -> dict[str, Any]:
+def insides(draw: st.DrawFn, depth: int, undoable: bool = True) -> dict[str, Any]:
     """Return the fields of a task that has tasks inside: a group, or a call of one of two workflows."""
     kind = draw(st.sampled_from(["group", "call", "choice"]))
     if kind == "group":
-        return {"type": "group", "tasks": draw(task_lists(depth))}
+        return {"type": "group", "tasks": draw(task_lists(depth, undoable))}
     if kind == "choice":
-        alone = [task.model_copy(update={"depends_on": {}, "arguments": {}}) for task in draw(task_lists(depth))]
+        tasks = draw(task_lists(depth, undoable))
+        alone = [task.model_copy(update={"depends_on": {}, "arguments": {}}) for task in tasks]
         return {
             "type": "group",
             "tasks": tuple(alone),
@@ -192,6 +202,8 @@ def workflows(draw: st.DrawFn) -> Workflow:
         pools={"narrow": PoolSpec(limit=draw(st.integers(1, 2)))},
         max_parallel=draw(st.one_of(st.none(), st.integers(1, 4))),
         schedule=draw(st.sampled_from(list(Schedule))),
+        on_error=draw(st.one_of(st.just(()), task_lists(1, undoable=False))),
+        finally_=draw(st.one_of(st.just(()), task_lists(1, undoable=False))),
     )
 
 

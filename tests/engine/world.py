@@ -41,6 +41,85 @@ def compiled(text: bytes) -> Graph:
     return compile_graph(Workflow.model_validate_json(text), CATALOG)
 
 
+class Compensations:
+    """An account of what was completed and undone, kept by event numbers alone, to hold the engine's order against."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.began: dict[str, int] = {}
+        self.ended: dict[str, int] = {}
+        self.domains: list[str] = []
+        """Prefixes of the scopes that were rolled back, latest last."""
+        self.undone: dict[str, str] = {}
+        """Each undo that has begun, by its task: ``running``, ``done`` or ``stuck``."""
+
+    def take(self, event: m.Event, run: Run) -> None:
+        self.number += 1
+        task = getattr(event, "task", None) or ""
+        match event:
+            case m.RollbackStarted():
+                self.domains.append(f"{task}." if task else "")
+            case m.RunReopened():
+                self.domains.clear()
+                self.undone.clear()
+                stands = {told[0] for told in run.snapshot()["undo"][-1]}
+                self.ended = {task: number for task, number in self.ended.items() if task in stands}
+                self.began = {task: number for task, number in self.began.items() if task in stands}
+            case m.AttemptStarted() if task.endswith("~rollback"):
+                undone = task.removesuffix("~rollback")
+                if self.undone.get(undone) != "running":
+                    self._may_begin(undone, run)
+                self.undone[undone] = "running"
+            case m.AttemptStarted() | m.GroupStarted():
+                self.began.setdefault(task, self.number)
+            case m.AttemptSucceeded() | m.TaskSucceeded():
+                undone = task.removesuffix("~rollback")
+                if undone == task:
+                    self.ended[task] = self.number
+                else:
+                    self.undone[undone] = "done"
+            case m.AttemptFailed(retry_at=None) | m.TaskFailed() if task.endswith("~rollback"):
+                self.undone[task.removesuffix("~rollback")] = "stuck"
+
+    def _may_begin(self, task: str, run: Run) -> None:
+        assert task in self.ended, f"{task} is undone and had not completed"
+        assert task not in self.undone, f"{task} is undone twice"
+        domain = next(prefix for prefix in reversed(self.domains) if task.startswith(prefix))
+        for other, began in self.began.items():
+            if not other.startswith(domain) or began < self.ended[task]:
+                continue
+            waits = other in self.ended and other not in self.undone and undoable(run, other)
+            assert not waits, f"{task} is undone before {other}, which began after it had completed"
+            assert self.undone.get(other) != "running", f"{task} is undone while {other} is, which began after it"
+
+    def check_end(self, run: Run) -> None:
+        """Everything that completed in a scope that was given up is undone, or the run says that it is not."""
+        assert "running" not in self.undone.values()
+        stuck = {task for task, how in self.undone.items() if how == "stuck"}
+        assert stuck == run.stuck.keys()
+        if stuck and run.failure is not None:
+            assert "rollback-failed" in run.failure.classes
+        assert not stuck or run.failure is not None
+        for task in self.ended:
+            node = undoable(run, task)
+            if node and any(task.startswith(domain) for domain in self.domains):
+                assert task in self.undone, f"{task} was left as it was"
+
+
+def undoable(run: Run, task: str) -> bool:
+    """Return whether a task has a rollback, and is no loop as a whole."""
+    plan = run.graph.root
+    node = None
+    parts = task.split(".")
+    for part in parts:
+        node = plan.nodes[plan.names[part.partition("[")[0]]] if part.partition("[")[0] in plan.names else None
+        if node is None:
+            return False
+        plan = run.graph.callees[node.callee].plan if node.callee is not None else node.body or plan
+    assert node is not None
+    return node.rollback is not None and (node.loop is None or parts[-1].endswith("]"))
+
+
 class World:
     """One run of ``workflow``, driven step by step."""
 
@@ -62,6 +141,7 @@ class World:
         """Steps that have not been told that they are recorded."""
         self.rows: dict[int, tuple[str, str]] = {}
         """Task id and status by number, as a store has them."""
+        self.compensations = Compensations()
         created = m.RunCreated("run-1", workflow.name, m.Blob("0" * 64, 1), dict(inputs))
         self.handle(m.Create(created, b"{}"), m.Begin())
 
@@ -91,6 +171,7 @@ class World:
                 recorded[event.key] = bytes(event.value)
             elif is_end(event):
                 self.steps.pop(event.task, None)
+            self.compensations.take(event, self.run)
         self._show()
         for command in decision.commands:
             match command:
@@ -240,7 +321,7 @@ class World:
         assert held == {task: set(kept) for task, kept in self.steps.items()}, "steps were lost, or kept too long"
         ids = Counter(task for task, _ in self.rows.values())
         assert not ids or max(ids.values()) == 1, f"{ids.most_common(1)} has several rows"
-        shown = Counter(status for _, status in self.rows.values())
+        shown = Counter(status for task, status in self.rows.values() if not task.endswith("~rollback"))
         assert shown == {str(status): count for status, count in run.counts.items() if count}, "rows are miscounted"
         if not run.is_final:
             self._check_outstanding()
@@ -253,6 +334,8 @@ class World:
             assert owner.node.loop is not None
             at_most = owner.node.loop.max_parallel
             assert at_most is None or count <= at_most, f"{loop} is over its max_parallel"
+        if run.is_final:
+            self.compensations.check_end(run)
         for pool, holders in zip(self.graph.pools, run.snapshot()["pools"], strict=True):
             assert len(holders) <= pool.limit, f"{pool} is over its limit"
             assert set(holders) <= {task for task, _ in attempts}, f"{pool} has leaked a slot"

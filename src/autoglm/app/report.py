@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from autoglm.app.questions import OpenQuestion, open_questions
+from autoglm.base.errors import Failure
 from autoglm.engine.machine import Run
 from autoglm.engine.state import Instance, stored_text
 from autoglm.engine.states import RunStatus, TaskStatus
@@ -81,12 +82,24 @@ def report(run: Run) -> RunReport:
         workflow=run.graph.workflow.name,
         status=run.status.value,
         outputs=outputs,
-        tasks={node.name: _task(run, run.root.instances[node.local]) for node in run.graph.root.nodes},
+        tasks={
+            **{node.name: _task(run, run.root.instances[node.local]) for node in run.graph.root.nodes},
+            **{
+                f"{scope.prefix}{node.name}": _task(run, scope.instances[node.local])
+                for scope in run.sections.values()
+                for node in scope.plan.nodes
+            },
+        },
         usage=dict(run.usage),
-        error=None if run.failure is None else {"code": run.failure.code, "message": run.failure.message},
+        error=None if run.failure is None else _error(run.failure),
         offline=created is not None and created.offline,
         questions=open_questions(run),
     )
+
+
+def _error(failure: Failure) -> dict[str, Any]:
+    hint = {"hint": failure.hint} if failure.hint else {}
+    return {"code": failure.code, "message": failure.message, **hint}
 
 
 def _task(run: Run, instance: Instance | None) -> TaskReport:

@@ -22,6 +22,7 @@ _WORDS = {
     Why.NEW: "new",
     Why.FAILED: "failed",
     Why.CANCELLED: "was cancelled",
+    Why.ROLLED_BACK: "was rolled back",
     Why.NOT_RUN: "has not run",
     Why.BELOW: "after",
 }

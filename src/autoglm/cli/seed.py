@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from autoglm.cli.measure import harmless
 from autoglm.cli.rows import Active, Progress, TaskView
 from autoglm.cli.view import Failed, RunView, static_path
+from autoglm.engine.messages import SectionStarted
 from autoglm.engine.states import TaskStatus
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ def seed(view: RunView, run: Run) -> None:
     view.ended_at = run.ended_at
     if run.started_at is not None:
         _seed_scope(view, run.root)
+    for name, scope in run.sections.items():
+        view.take(SectionStarted(name), run.started_at or 0.0)
+        _seed_scope(view, scope)
 
 
 def _seed_scope(view: RunView, scope: Scope) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _MAX_LINES = 40
 _MAX_WIDTH = 400
 _SHOWN_FAILURES = 10
+_AT_END = ("rollback-failed", "finally-failed")
+"""Failures of the run that say more than that a task failed."""
 
 
 def show_summary(report: RunReport, view: RunView, now: float, *, quiet: bool, where: str = "") -> None:
@@ -70,7 +72,12 @@ def _show_failures(report: RunReport, view: RunView, run: str) -> None:
     more = view.failure_count - min(len(view.failures), _SHOWN_FAILURES)
     if more > 0:
         warn(f"… and {more:,} more: autoglm show {run} --status failed")
-    if not view.failures and report.error is not None:
+    if report.error is not None and report.error["code"] in _AT_END:
+        head = styled(f"{icon_of('failed')} run {harmless(report.run_id)}", style_of("failed"), sys.stderr)
+        warn(f"{head}  {report.error['code']}: {clip(harmless(report.error['message']), _MAX_WIDTH)}")
+        if report.error.get("hint"):
+            warn(f"  hint: {harmless(report.error['hint'])}")
+    elif not view.failures and report.error is not None:
         warn(f"{report.error['code']}: {clip(harmless(report.error['message']), _MAX_WIDTH)}")
     if report.status in ("failed", "cancelled"):
         warn(f"run again what failed, and what hangs on it: autoglm retry {run}")

@@ -25,6 +25,7 @@ from autoglm.cli.measure import harmless, width_of
 from autoglm.cli.rows import ENDED, FAILED, Active, Line, Progress, TaskView, fit, item_rows, task_row
 from autoglm.cli.usage import short_usage
 from autoglm.engine import messages as m
+from autoglm.engine.undoing import SUFFIX as _UNDO
 from autoglm.engine.waiting import in_words
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class RunView:
         self._failed: dict[str, TaskView] = {}
         self._recent: deque[TaskView] = deque(maxlen=_RECENT)
         self._next = 0
+        self._sections: dict[str, tuple[Task, ...]] = {}
         self._began: dict[str, float] = {}
         """When each open group or loop began, by task id."""
 
@@ -106,6 +108,7 @@ class RunView:
     def set_graph(self, workflow: Workflow) -> None:
         """Tell what tasks there are, in the order of the file."""
         self.workflow = workflow.name
+        self._sections = workflow.sections()
         self._add(workflow.tasks, None, "")
 
     def _add(self, tasks: Sequence[Task], parent: TaskView | None, prefix: str) -> None:
@@ -122,9 +125,11 @@ class RunView:
         """Return the task of a static path; one that the file does not name (a decision's function) is added."""
         view = self.tasks.get(path)
         if view is None:
-            if parent is None and "." in path:
-                parent = self._view(path.rpartition(".")[0])
-            repeated = parent is not None and (parent.is_loop or parent.is_repeated)
+            outer = path.rpartition(".")[0]
+            if parent is None and outer and outer not in self._sections:
+                parent = self._view(outer)
+            around = [each for each in (self.tasks.get(path.removesuffix(_UNDO)), parent) if each is not None]
+            repeated = any(each.is_loop or each.is_repeated for each in around)
             depth = 0 if parent is None else parent.depth + 1
             name = path[len(parent.path) + 1 :] if parent is not None else path
             view = TaskView(path, harmless(name), depth, len(self._order), parent, is_repeated=repeated)
@@ -269,6 +274,8 @@ class RunView:
             detail = _told(failure)
             self.tell(Failed(task, failure))
         is_item = _is_item(task)
+        if task.endswith(_UNDO) and status == "succeeded":
+            self._undone(self._view(view.path.removesuffix(_UNDO)), at)
         if is_item and view.progress is not None:
             view.progress.ended += 1
             view.progress.failed += status in FAILED
@@ -282,6 +289,13 @@ class RunView:
         attempt = active.attempt if active is not None else 0
         hint = failure.hint if failure is not None else None
         return Change(task, status, view, at, is_item, attempt, seconds, None, detail, hint)
+
+    def _undone(self, view: TaskView, at: float) -> None:
+        """Note that a task was rolled back, or an item of it, and with it what it lies in."""
+        at_view: TaskView | None = view
+        while at_view is not None and at_view.status in ("succeeded", "rolled_back"):
+            self._set(at_view, "rolled_back")
+            at_view = at_view.parent
 
     def tell(self, failed: Failed) -> None:
         """Keep a failure for the summary, unless it only says that something inside failed."""
@@ -325,6 +339,8 @@ class RunView:
                     self._reopen()
                 if self.started_at is None:
                     self.started_at = at
+            case m.SectionStarted(section=section):
+                self._add(self._sections.get(section, ()), None, f"{section}.")
             case m.RunPaused():
                 self.status = "paused"
             case m.QuestionAnswered(task=task):
@@ -333,7 +349,7 @@ class RunView:
                 self.status = "cancelling"
             case m.RunSucceeded() | m.RunFailed() | m.RunCancelled():
                 self.status = {m.RunSucceeded: "succeeded", m.RunFailed: "failed"}.get(type(event), "cancelled")
-                self.failure = event.failure if isinstance(event, m.RunFailed) else None
+                self.failure = None if isinstance(event, m.RunSucceeded) else event.failure
                 self.ended_at = at
             case _:
                 pass
@@ -347,7 +363,7 @@ class RunView:
         for view in self._order:
             if not whole.isdisjoint(accumulate(view.path.split("."), "{}.{}".format)):
                 self._again(view, None)
-            if view.status in FAILED or view.status == "cancelled" or view.upstream_failed:
+            if view.status in FAILED or view.status in ("cancelled", "rolled_back") or view.upstream_failed:
                 self._set(view, "pending")
                 view.error, view.ended_at, view.upstream_failed = "", None, False
                 progress = view.progress
@@ -480,11 +496,13 @@ def static_path(task: str) -> str:
     """Return the path of a task instance in the file: ``outer[3].inner`` is ``outer.inner``."""
     if "[" not in task:
         return task
+    if task.endswith(_UNDO):
+        return static_path(task.removesuffix(_UNDO)) + _UNDO
     return ".".join(part.partition("[")[0] if part.endswith("]") else part for part in task.split("."))
 
 
 def _is_item(task: str) -> bool:
-    return task.endswith("]")
+    return task.removesuffix(_UNDO).endswith("]")
 
 
 def _told(failure: Failure) -> str:

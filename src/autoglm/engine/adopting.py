@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autoglm.engine import forgetting, groups
+from autoglm.engine import forgetting, groups, undoing
 from autoglm.engine import messages as m
 from autoglm.engine.reopening import Chosen, below, choose, set_back, unblock
 from autoglm.engine.state import Instance, Scope
@@ -83,6 +83,13 @@ def adopt(state: RunState, event: m.DefinitionChanged, graph: Graph, at: float) 
             env=event.env,
         )
     _rebind(state, graph, state.root, graph.root)
+    for scope in state.sections.values():  # they run anew
+        for instance in scope.instances:
+            if instance is not None:
+                _drop(state, instance)
+    state.sections.clear()
+    for _, scope in undoing.scopes_within(state.root):
+        scope.done = [instance for instance in scope.done if _rebind_done(state, graph, instance)]
     waiting = state.take_graph(graph)
     if state.is_final:  # it is reopened next, which does the rest
         return
@@ -143,6 +150,22 @@ def _rebind_instance(state: RunState, graph: Graph, instance: Instance, node: No
             _rebind_instance(state, graph, item, node)
 
 
+def _rebind_done(state: RunState, graph: Graph, instance: Instance) -> bool:
+    """Put the task of ``graph`` in place for what completed and may have left memory; False when nothing undoes it."""
+    for at in reversed(list(instance.path())):
+        local = at.scope.plan.names.get(at.node.name)
+        if local is None:
+            return False
+        at.node = at.scope.plan.nodes[local]
+        plan = groups.plan_of(graph, at)
+        if at.child is not None and plan is not None and at.child.plan is not plan:
+            _rebind(state, graph, at.child, plan)
+    rollback = instance.node.rollback
+    if instance.undo is not None and rollback is not None:
+        instance.undo.node = rollback
+    return rollback is not None
+
+
 def _drop(state: RunState, instance: Instance) -> None:
     """Forget a task that is no more."""
     forgetting.forget_below(state, instance)
@@ -168,6 +191,7 @@ def _redo(state: RunState, scope: Scope, chosen: Chosen, at: float, redone: set[
         ):  # it runs, and only something inside has changed
             _redo(state, instance.child, choice.inner, at, redone)
     scope.failed = [name for name in scope.failed if _has_failed(scope, name)]
+    scope.done = [instance for instance in scope.done if undoing.still_stands(instance)]
     unblock(state, scope, again)
 
 

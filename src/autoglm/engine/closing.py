@@ -1,4 +1,4 @@
-"""How loops' items, groups and the run end, once their parts have. Functions of the machine."""
+"""How loops' items and groups end, once their parts have. Functions of the machine."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autoglm.engine import loops
+from autoglm.engine import ending, loops, undoing
 from autoglm.engine import messages as m
 from autoglm.engine.state import Instance, Scope, scope_text
-from autoglm.engine.states import RunStatus, TaskStatus
-from autoglm.engine.values import group_failed, run_failed, timed_out
+from autoglm.engine.states import TaskStatus
+from autoglm.engine.values import group_failed, timed_out
 from autoglm.graph.model import OUTSIDE
 from autoglm.spec.expressions import ExpressionError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def close(run: Run, owner: Instance | None) -> None:
     """End a loop, a group or the run, whose parts have ended."""
     if owner is None:
-        _close_run(run)
+        ending.close(run)
     elif owner.status is not TaskStatus.RUNNING:
         return
     elif owner.loop is not None:
@@ -32,12 +32,17 @@ def close(run: Run, owner: Instance | None) -> None:
 
 
 def _close_group(run: Run, instance: Instance, scope: Scope) -> None:
+    has_failed = instance.stopping is not None or scope.cancelled or scope.failed
+    if (has_failed or scope.undoing is not None) and undoing.must_wait(run, scope):
+        return
     if instance.stopping == "timeout":
         run.fail(instance, timed_out(instance), timeout=True)
     elif instance.stopping is not None or scope.cancelled:
         run.emit(m.TaskCancelled(instance.id))
     elif scope.failed:
         run.fail(instance, group_failed(scope))
+    elif scope.undoing is not None and scope.undoing.failure is not None:
+        run.fail(instance, scope.undoing.failure)
     else:
         _succeed_group(run, instance, scope)
 
@@ -59,7 +64,9 @@ def _succeed_group(run: Run, instance: Instance, scope: Scope) -> None:
             raw, blob = run.boxed(text)
         adds, added = collected(run, instance, text)
     except ExpressionError as error:
-        run.fail(instance, run.as_failure(error))
+        failure = run.as_failure(error)
+        if not undoing.must_wait(run, scope, failure):
+            run.fail(instance, failure)
         return
     run.emit(m.TaskSucceeded(instance.id, raw if blob is None else m.ABSENT, blob, adds, added))
 
@@ -72,22 +79,3 @@ def collected(run: Run, item: Instance, text: bytes) -> tuple[msgspec.Raw, m.Blo
     value = msgspec.json.decode(text)
     raw, blob = run.boxed(run.evaluate_text(plan.collect, item, {"output": value, "result": value}))
     return (raw if blob is None else m.ABSENT), blob
-
-
-def _close_run(run: Run) -> None:
-    if run.is_final or not run.root.is_done:
-        return
-    if run.status is RunStatus.CANCELLING:
-        run.emit(m.RunCancelled())
-        return
-    if run.root.failed:
-        run.emit(m.RunFailed(run_failed(run.root)))
-        return
-    outputs = run.graph.outputs
-    try:
-        text = run.evaluate_text(outputs, Instance("", OUTSIDE, run.root)) if outputs is not None else b"{}"
-    except ExpressionError as error:
-        run.emit(m.RunFailed(run.as_failure(error, code="outputs-failed")))
-        return
-    raw, blob = run.boxed(text)
-    run.emit(m.RunSucceeded(raw, blob))

@@ -28,6 +28,7 @@ from autoglm.engine import (
     adopting,
     closing,
     decisions,
+    ending,
     groups,
     loops,
     parking,
@@ -35,6 +36,7 @@ from autoglm.engine import (
     retry,
     steps,
     stopping,
+    undoing,
     waiting,
 )
 from autoglm.engine import messages as m
@@ -50,6 +52,8 @@ from autoglm.spec.expressions import ExpressionError, Template
 from autoglm.spec.model import Effects
 
 _S = TaskStatus
+_STARTING = (RunStatus.RUNNING, RunStatus.CANCELLING)
+"""Where attempts may start: of a run that is cancelled, rollbacks and ``finally`` only."""
 _DISCARD_LATE = "it came back after the attempt had been given up"
 
 
@@ -69,6 +73,7 @@ class Run(RunState):
             lambda owner: loops.items(self, owner),
             lambda owner: repeats.previous(self, owner),
             lambda frame: groups.values_of(self, frame),
+            lambda: ending.names(self),
         )
         self._secrets = secrets if secrets is not None else {}
         self._secret_inputs: Mapping[str, Any] = {}
@@ -215,7 +220,9 @@ class Run(RunState):
             case m.Begin():
                 self._begin_run()
             case m.Pause():
-                if self.status is RunStatus.RUNNING:
+                if self.status is RunStatus.RUNNING or (
+                    self.status is RunStatus.CANCELLING and self.ending is not None
+                ):
                     self.emit(m.RunPaused())
             case m.Resume():
                 if self.status is RunStatus.PAUSED:
@@ -223,10 +230,15 @@ class Run(RunState):
             case m.Cancel():
                 self._cancel(stimulus.reason)
             case m.Reopen():
-                if self.is_final:
-                    self.emit(m.RunReopened(stimulus.tasks))
+                self._reopen(stimulus.tasks)
             case _:
                 assert_never(stimulus)  # type: ignore[arg-type]
+
+    def _reopen(self, tasks: tuple[str, ...]) -> None:
+        if self.is_final:
+            self.emit(m.RunReopened(tasks))
+            for command in loops.reads_owed(list(self._active.values())):
+                self.command(command)
 
     def _begin_run(self) -> None:
         if self.status is RunStatus.PENDING:
@@ -251,7 +263,9 @@ class Run(RunState):
 
     def _adopt(self, stimulus: m.Adopt) -> None:
         """Go on by a changed definition."""
-        if self.compile is None or self.status is RunStatus.CANCELLING:
+        if self.compile is None or self.status is RunStatus.CANCELLING or self.undos:
+            return
+        if self.ending is not None and not self.is_final:
             return
         event = stimulus.event
         self._blobs[event.definition.digest] = self._unsaved[event.definition.digest] = stimulus.definition
@@ -263,10 +277,7 @@ class Run(RunState):
         self._build_world()
 
     def _cancel(self, reason: str) -> None:
-        if self.status not in (RunStatus.RUNNING, RunStatus.PAUSED):
-            return
-        self.emit(m.RunCancelling(reason))
-        stopping.stop_scope(self, self.root, "cancelled")
+        ending.cancel(self, reason)
 
     # -------------------------------------------------------------------------------------------------- attempts
 
@@ -366,7 +377,9 @@ class Run(RunState):
             stopping.fail_fast(self, instance)
 
     def _may_retry(self, instance: Instance) -> bool:
-        if self.status is RunStatus.CANCELLING or instance.stopping in ("cancelled", "fail_fast"):
+        if instance.undoes is not None:
+            return True
+        if instance.stopping in ("cancelled", "fail_fast"):
             return False
         if instance.index is not None and self.owner_of(instance).stopping is not None:
             return False
@@ -406,7 +419,7 @@ class Run(RunState):
                 waiting.due(self, instance, instance.held.question)
             elif timer[1] != DEADLINE:
                 self._due(instance)
-            elif instance.stopping is None:
+            elif instance.stopping is None and not stopping.is_undoing(instance):
                 stopping.stop(self, instance, "timeout")
             timers = self._timers
 
@@ -429,7 +442,7 @@ class Run(RunState):
                     self._unblocked(self._candidates.popleft())
                 if self._closing:
                     closing.close(self, self._closing.popleft())
-            if self.status is not RunStatus.RUNNING or not self._start_ready():
+            if self.status not in _STARTING or not self._start_ready():
                 if self._candidates or self._closing:
                     continue
                 return
@@ -479,7 +492,7 @@ class Run(RunState):
             instance = ready.pop()
             if instance is None:
                 return False
-            if any(at.scope.cancelled for at in instance.path()):
+            if instance.undoes is None and any(at.scope.cancelled for at in instance.path()):
                 continue
             if instance.loop is not None:
                 self._turn(instance)
@@ -531,13 +544,17 @@ class Run(RunState):
         if node.arguments.is_constant and node.options.is_constant and node.env.is_constant:
             arguments, options, env = node.arguments.source, node.options.source, node.env.source
         else:
-            names = Names(self.world, instance)
+            names = self._names(instance)
             arguments = names.arguments = node.arguments.evaluate(names)
             options = node.options.evaluate(names)
             env = node.env.evaluate(names)
         number = instance.attempt if attempt is None else attempt
         memo = parking.memo(self, instance) if attempt is None else None
         return m.StartAttempt(instance.id, number, node.index, options, arguments, env, instance.index, memo)
+
+    def _names(self, instance: Instance) -> Names:
+        undone = instance.undoes
+        return Names(self.world, instance, None if undone is None else undoing.Outcome(undone, self.world))
 
     # ---------------------------------------------------------------------------------------------------- values
 

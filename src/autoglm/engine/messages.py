@@ -236,7 +236,9 @@ class RunCancelling(Event, frozen=True, tag="run_cancelling"):
 
 
 class RunCancelled(Event, frozen=True, tag="run_cancelled"):
-    pass
+    """``failure`` tells what went wrong besides: it had failed before, or a rollback has."""
+
+    failure: Failure | None = None
 
 
 class RunSucceeded(Event, frozen=True, tag="run_succeeded"):
@@ -492,6 +494,36 @@ class AnswerRefused(Event, frozen=True, tag="answer_refused"):
     ref: int = 0
 
 
+class RunEnding(Event, frozen=True, tag="run_ending"):
+    """The tasks have ended; what is left is to roll back, and to run ``on_error`` and ``finally``.
+
+    ``status`` is how the run ends unless that goes wrong: ``succeeded``, ``failed`` or ``cancelled``.
+    """
+
+    status: str
+    failure: Failure | None = None
+    task: str | None = None
+    """The first task that failed."""
+    outputs: msgspec.Raw = ABSENT
+    blob: Blob | None = None
+    keep: bool = False
+    """Nothing is rolled back: what failed is no task."""
+
+
+class SectionStarted(Event, frozen=True, tag="section_started"):
+    """``on_error`` or ``finally`` has begun."""
+
+    section: str
+
+
+class RollbackStarted(Event, frozen=True, tag="rollback_started"):
+    """What completed in the run, or within the group ``task``, is undone from here on, last completed first."""
+
+    task: str = ""
+    failure: Failure | None = None
+    """What the group fails with, where its tasks do not tell."""
+
+
 EVENTS = (
     RunCreated
     | RunStarted
@@ -528,6 +560,9 @@ EVENTS = (
     | QuestionAsked
     | QuestionAnswered
     | AnswerRefused
+    | RunEnding
+    | SectionStarted
+    | RollbackStarted
 )
 
 # ------------------------------------------------------------------------------------------------------ commands

@@ -13,6 +13,7 @@ from autoglm.engine.state import Frame, Instance, Scope
 from autoglm.engine.states import TaskStatus
 
 Decode = Callable[[Instance], Any]
+_AT_END = ("error", "run")
 _FIELDS = ("result", "output", "status", "error")
 
 
@@ -61,7 +62,7 @@ class TasksView(Mapping[str, TaskView]):
             local = scope.plan.names.get(key)
             if local is not None:
                 return TaskView(scope.instances[local], self._world)
-            scope = None if scope.owner is None or scope.opens_frame else scope.owner.scope
+            scope = scope.beyond
         raise KeyError(key)
 
     def __iter__(self) -> Iterator[str]:
@@ -72,7 +73,7 @@ class TasksView(Mapping[str, TaskView]):
 
 
 class Upstream(Mapping[str, Any]):
-    """The results of a task's direct upstreams by name, decoded when asked for."""
+    """The results of a task's direct upstreams by name, decoded when asked for; a rollback's is what it undoes."""
 
     __slots__ = ("_instance", "_world")
 
@@ -82,6 +83,9 @@ class Upstream(Mapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         scope = self._instance.scope
+        undone = self._instance.undoes
+        if undone is not None and undone.node.name == key:
+            return self._world.result(undone)
         for edge in self._instance.node.edges:
             if scope.plan.nodes[edge.upstream].name == key:
                 upstream = scope.instances[edge.upstream]
@@ -89,17 +93,28 @@ class Upstream(Mapping[str, Any]):
         raise KeyError(key)
 
     def __iter__(self) -> Iterator[str]:
+        undone = self._instance.undoes
+        if undone is not None:
+            return iter((undone.node.name,))
         nodes = self._instance.scope.plan.nodes
         return (nodes[edge.upstream].name for edge in self._instance.node.edges)
 
     def __len__(self) -> int:
-        return len(self._instance.node.edges)
+        return len(self._instance.node.edges) if self._instance.undoes is None else 1
+
+
+def _is_at_end(instance: Instance) -> bool:
+    """Return whether an instance belongs to ``on_error`` or ``finally``."""
+    scope = instance.scope
+    while scope.owner is not None and not scope.opens_frame:
+        scope = scope.owner.scope
+    return scope.owner is None and scope.beyond is not None
 
 
 class World:
     """The values that every task of a run sees."""
 
-    __slots__ = ("enter", "items", "output", "previous", "result", "values")
+    __slots__ = ("at_end", "enter", "items", "output", "previous", "result", "values")
 
     def __init__(
         self,
@@ -109,6 +124,7 @@ class World:
         items: Callable[[Instance], Any],
         previous: Decode,
         enter: Callable[[Frame], dict[str, Any]],
+        at_end: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.values = values
         """``inputs``, ``vars``, ``config``, ``env``, ``secrets``, ``run``."""
@@ -120,6 +136,8 @@ class World:
         """Gives the values that are seen within a call of another workflow, instead of :attr:`values`."""
         self.previous = previous
         """The result of the iteration before, in a loop that goes on until something is true."""
+        self.at_end = at_end
+        """``error`` and ``run`` as what runs at the run's end sees them."""
 
 
 class Names:
@@ -148,6 +166,8 @@ class Names:
             return self.arguments[name]
         if self.own is not None and name in self.own:
             return self.own[name]
+        if name in _AT_END and _is_at_end(self.instance):
+            return self.world.at_end()[name]
         values = self._values()
         if name in values:
             return values[name]

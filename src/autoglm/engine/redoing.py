@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from autoglm.engine.reopening import Choice, Chosen, below, choose, keeps_parts
+from autoglm.engine.reopening import Choice, Chosen, below, choose, keeps_parts, must_go_again
 from autoglm.engine.run_state import RunState
 from autoglm.engine.state import Instance, Scope
 from autoglm.engine.states import FAILURES, TaskStatus
@@ -28,6 +28,7 @@ class Why(StrEnum):
     """The changed file brings it."""
     FAILED = "failed"
     CANCELLED = "cancelled"
+    ROLLED_BACK = "rolled_back"
     NOT_RUN = "not_run"
     """It never came to its turn."""
     BELOW = "below"
@@ -93,7 +94,7 @@ def _of_scope(
 
 
 def _is_unfinished(instance: Instance | None) -> bool:
-    return instance is None or not instance.is_final or instance.is_failure
+    return instance is None or not instance.is_final or must_go_again(instance)
 
 
 def _why(
@@ -109,6 +110,8 @@ def _why(
         return Why.FAILED, instance.failure.message if instance.failure is not None else ""
     if instance is not None and instance.status is TaskStatus.CANCELLED:
         return Why.CANCELLED, ""
+    if instance is not None and instance.status is TaskStatus.ROLLED_BACK:
+        return Why.ROLLED_BACK, ""
     if upstream is not None:
         return Why.BELOW, upstream
     return Why.NOT_RUN, ""

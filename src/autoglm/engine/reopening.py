@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from autoglm.engine import forgetting, repeats
+from autoglm.engine import forgetting, repeats, undoing
 from autoglm.engine.state import UNREAD, Instance, LoopState, Scope
 from autoglm.engine.states import TaskStatus
 from autoglm.graph.model import ScopePlan
@@ -65,11 +65,13 @@ def reopen_scope(state: RunState, scope: Scope, at: float, chosen: Chosen = NOTH
     """Set back what was chosen, what failed, was cancelled or never came to its turn, and what hangs on any of it."""
     scope.cancelled = False
     scope.failed = []
+    scope.undoing = None
     again = below(scope.plan, [*unfinished(scope), *chosen])
     for local in again:
         instance = scope.instances[local]
         if instance is not None and instance.status is not TaskStatus.PENDING:
             set_back(state, instance, at, chosen.get(local), is_below=_is_below(scope, local, again))
+    scope.done = [instance for instance in scope.done if undoing.still_stands(instance)]
     unblock(state, scope, again)
 
 
@@ -78,7 +80,7 @@ def unfinished(scope: Scope) -> Iterable[int]:
     for local, instance in enumerate(scope.instances):
         if scope.chosen not in (None, local):
             continue
-        if instance is None or not instance.is_final or instance.is_failure:
+        if instance is None or not instance.is_final or must_go_again(instance):
             yield local
 
 
@@ -100,6 +102,11 @@ def _is_below(scope: Scope, local: int, again: set[int]) -> bool:
 
 def unblock(state: RunState, scope: Scope, again: set[int]) -> None:
     """Count anew what the tasks of a scope wait for, and let those go on that wait for nothing."""
+    scope.left = sum(
+        1
+        for local, instance in enumerate(scope.instances)
+        if scope.chosen in (None, local) and (instance is None or not instance.is_final)
+    )
     for local, node in enumerate(scope.plan.nodes):
         met = (scope.instances[edge.upstream] for edge in node.edges)
         scope.unmet[local] = sum(1 for upstream in met if upstream is None or not upstream.is_final)
@@ -110,13 +117,33 @@ def unblock(state: RunState, scope: Scope, again: set[int]) -> None:
         state.ended(scope.owner)
 
 
+def must_go_again(instance: Instance) -> bool:
+    """Return whether what an instance did does not stand: it failed, was cancelled, or was undone."""
+    return instance.is_failure or instance.status is TaskStatus.ROLLED_BACK
+
+
+def clear_scope(state: RunState, scope: Scope, at: float) -> None:
+    """Set back everything in a scope that is opened anew, whatever came of it."""
+    scope.cancelled = False
+    scope.failed, scope.done, scope.undoing = [], [], None
+    for instance in scope.instances:
+        if instance is not None and instance.status is not TaskStatus.PENDING:
+            _move_back(state, instance, at)
+            forgetting.forget_below(state, instance)
+    scope.unmet = list(scope.plan.unmet)
+    scope.left = len(scope.plan.nodes)
+    scope.active = 0
+
+
 def keeps_parts(instance: Instance, choice: Choice | None, *, is_below: bool) -> bool:
     """Return whether a loop or a group that is set back keeps what succeeded inside it."""
     if is_below or not instance.is_composite or (choice is not None and choice.whole):
         return False
-    if choice is None:
-        return instance.is_failure
     loop = instance.loop
+    if loop is not None and loop.plan is not None and loop.undone:
+        return False
+    if choice is None:
+        return must_go_again(instance)
     if loop is not None and (loop.source is not None or loop.plan is not None):  # their items do not stand alone
         return choice.items <= loop.kept.keys()
     return True
@@ -125,9 +152,11 @@ def keeps_parts(instance: Instance, choice: Choice | None, *, is_below: bool) ->
 def set_back(state: RunState, instance: Instance, at: float, choice: Choice | None, *, is_below: bool) -> None:
     """Make a final instance pending again; a loop or a group may keep what succeeded inside it."""
     keep = keeps_parts(instance, choice, is_below=is_below)
-    instance.scope.left += 1
+    failed = instance.is_failure and instance.is_composite
     _move_back(state, instance, at)
     if not keep:
+        if failed and instance.node.undoable:
+            instance.lives += 1
         forgetting.forget_below(state, instance)
         return
     state.begin(instance, at)
@@ -140,6 +169,7 @@ def set_back(state: RunState, instance: Instance, at: float, choice: Choice | No
 
 
 def _move_back(state: RunState, instance: Instance, at: float) -> None:
+    instance.lives += instance.status is TaskStatus.ROLLED_BACK
     state.move(instance, TaskStatus.PENDING, at)
     instance.attempts_before = instance.attempt
     instance.result = instance.output = instance.collected = instance.failure = instance.reason = None

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import partial
 from heapq import heapify, heappush
 from typing import Any
 
 import msgspec
 
 from autoglm.base.errors import EngineError, Failure
-from autoglm.engine import adopting, forgetting, groups, parking, reopening, steps, waiting
+from autoglm.engine import adopting, ending, forgetting, groups, parking, reopening, steps, undoing, waiting
 from autoglm.engine import messages as m
+from autoglm.engine.ending import Ending
 from autoglm.engine.ready import ReadyQueues
 from autoglm.engine.state import (
     DEADLINE,
@@ -63,7 +65,7 @@ class RunState:
         self.spent = Spent()
         """What was used of models."""
         self.counts: dict[TaskStatus, int] = {}
-        """How many instances are in each status, those still pending not counted."""
+        """How many instances are in each status, those still pending and rollbacks not counted."""
         self.keyed: dict[str, bytes] = {}
         """Durable keyed state that tasks wrote: JSON text by key."""
         self.questions: dict[str, Instance] = {}
@@ -73,6 +75,15 @@ class RunState:
         self.started_at: float | None = None
         self.ended_at: float | None = None
         self.root = Scope(graph.root, "", None)
+        self.ending: Ending | None = None
+        """What is done at the run's end, once its tasks have ended."""
+        self.sections: dict[str, Scope] = {}
+        self.completed = 0
+        """How often something has completed that can be undone."""
+        self.undos: dict[str, Scope] = {}
+        """The scope that each open undo belongs to, by the undo's id."""
+        self.stuck: dict[str, Failure | None] = {}
+        """What should have been undone and could not be, by id."""
         self.touched: dict[int, Instance] = {}
         """Instances that changed since this was last cleared, for whoever shows them."""
         self.dropped: list[str] = []
@@ -126,6 +137,9 @@ class RunState:
             m.QuestionAsked: self._noted_by(waiting.asked),
             m.QuestionAnswered: self._noted_by(waiting.answered),
             m.AnswerRefused: self._noted,
+            m.RunEnding: partial(ending.began, self),
+            m.SectionStarted: partial(ending.section_began, self),
+            m.RollbackStarted: partial(undoing.began, self),
         }
 
     # ------------------------------------------------------------------------------------------------- read only
@@ -203,6 +217,9 @@ class RunState:
         found = self._active.get(task_id)
         if found is not None:
             return found
+        undone = self.undos.get(task_id)
+        if undone is not None and undone.undoing is not None:
+            return undone.undoing.open[task_id]
         made = self._made
         if made is not None and made.id == task_id:
             return self._item(self.owner_of(made), made.index)
@@ -243,21 +260,25 @@ class RunState:
         """Change the status, by the table, with what is counted by it."""
         old = instance.status
         instance.status = step(instance.id, old, status)
-        counts = self.counts
-        if instance.number == 0:
+        is_new = instance.number == 0
+        if is_new:
             self._numbered += 1
             instance.number = self._numbered
-        else:  # whoever was set back counts as pending until it goes on
-            counts[old] -= 1
-        counts[status] = counts.get(status, 0) + 1
+        if instance.undoes is None:
+            counts = self.counts
+            if not is_new:  # whoever was set back counts as pending until it goes on
+                counts[old] -= 1
+            counts[status] = counts.get(status, 0) + 1
         self.touched[instance.number] = instance
         if old is _S.PENDING and instance.started_at is None and status is _S.RUNNING:
             instance.started_at = at
 
     def begin(self, instance: Instance, at: float) -> None:
         """Note that an instance has begun: it counts as active in its scope until it ends."""
-        if instance.status is _S.PENDING and instance.index is None:
-            instance.scope.active += 1
+        if instance.status is _S.PENDING:
+            instance.began = self.completed
+            if instance.index is None and instance.undoes is None:
+                instance.scope.active += 1
         self.move(instance, _S.RUNNING, at)
         self._active[instance.id] = instance
 
@@ -284,10 +305,15 @@ class RunState:
             waiting.drop(self, instance)
         instance.due = instance.deadline = instance.held = None
         self._active.pop(instance.id, None)
+        if instance.undoes is not None:
+            undoing.ended(self, instance, at)
+            return
         if instance.child is not None and status is _S.SUCCEEDED:
             self._scopes.pop(instance.child.prefix, None)
         if instance.index is not None:
             self._item_ended(instance)
+        undoing.hand_over(instance)
+        if instance.index is not None:
             return
         scope = instance.scope
         scope.left -= 1
@@ -316,7 +342,8 @@ class RunState:
                 loop.note_result(text)
             if loop.plan is None or owner.node.collects:
                 loop.keep_result(item.index, item.collected or text)
-            loop.window.pop(item.index, None)
+            if not item.node.undoable:
+                loop.window.pop(item.index, None)
             forgetting.note_inside(loop, item)
         elif item.status is _S.SKIPPED:
             loop.window.pop(item.index, None)
@@ -363,6 +390,8 @@ class RunState:
             instance.collected = event.collected_blob or bytes(event.collected)
         instance.failure = None
         self._end(instance, _S.SUCCEEDED, at)
+        if instance.node.rollback is not None:
+            undoing.remember(self, instance)
 
     def _attempt_failed(self, event: m.AttemptFailed, at: float) -> None:
         instance = self._find(event.task)
@@ -456,6 +485,8 @@ class RunState:
         if event.collected_blob is not None or event.collected is not m.ABSENT:
             instance.collected = event.collected_blob or bytes(event.collected)
         self._end(instance, _S.SUCCEEDED, at)
+        if instance.node.rollback is not None and instance.loop is None:
+            undoing.remember(self, instance)
 
     def _task_degraded(self, event: m.TaskDegraded, at: float) -> None:
         instance = self._find(event.task)
@@ -488,12 +519,14 @@ class RunState:
             scope = Scope(plan, f"{instance.id}.", instance, self.graph.callees.get(instance.node.callee or ""))
             if event.chosen is not None:
                 scope.chosen, scope.left = plan.names[event.chosen], 1
-            self._open(scope, instance)
+            self.open(scope, instance)
         else:
+            self._scopes[reopened.prefix] = reopened
             reopening.reopen_scope(self, reopened, at)
         self.set_deadline(instance, at)
 
-    def _open(self, scope: Scope, owner: Instance | None) -> None:
+    def open(self, scope: Scope, owner: Instance | None) -> None:
+        """Open a scope: the tasks in it that wait for nothing are to be decided on."""
         self._scopes[scope.prefix] = scope
         if owner is not None:
             owner.child = scope
@@ -509,6 +542,7 @@ class RunState:
         self.begin(instance, at)
         plan = instance.node.loop
         loop = instance.loop = LoopState(event.total, event.source, plan.repeat if plan is not None else None)
+        loop.since = self._numbered
         if loop.is_done:
             self.ended(instance)
         elif loop.has_next:
@@ -542,7 +576,7 @@ class RunState:
     def _run_started(self, event: m.RunStarted, at: float) -> None:
         self.status = step_run(self.status, RunStatus.RUNNING)
         self.started_at = at
-        self._open(self.root, None)
+        self.open(self.root, None)
 
     def _run_recovered(self, event: m.RunRecovered, at: float) -> None:
         self._timers = [timer for timer in self._timers if timer[1] != DEADLINE]
@@ -555,17 +589,27 @@ class RunState:
         self.status = step_run(self.status, RunStatus.PAUSED)
 
     def _run_resumed(self, event: m.RunResumed, at: float) -> None:
-        self.status = step_run(self.status, RunStatus.RUNNING)
+        is_cancelled = self.ending is not None and self.ending.status is RunStatus.CANCELLED
+        self.status = step_run(self.status, RunStatus.CANCELLING if is_cancelled else RunStatus.RUNNING)
 
     def _run_cancelling(self, event: m.RunCancelling, at: float) -> None:
-        self.status = step_run(self.status, RunStatus.CANCELLING)
-        self._cancel_scope(self.root)
+        if self.status is not RunStatus.CANCELLING:
+            self.status = step_run(self.status, RunStatus.CANCELLING)
+        scope = self.root
+        if self.ending is not None:
+            self.ending.status = RunStatus.CANCELLED
+            if self.ending.section is None:
+                return
+            scope = self.sections[self.ending.section]
+        self._cancel_scope(scope)
 
     def _run_cancelled(self, event: m.RunCancelled, at: float) -> None:
+        self.failure = event.failure
         self._run_ended(RunStatus.CANCELLED, at)
 
     def _run_succeeded(self, event: m.RunSucceeded, at: float) -> None:
-        self.outputs = event.blob or bytes(event.outputs)
+        if self.ending is None:
+            self.outputs = event.blob or bytes(event.outputs)
         self._run_ended(RunStatus.SUCCEEDED, at)
 
     def _run_failed(self, event: m.RunFailed, at: float) -> None:
@@ -579,11 +623,14 @@ class RunState:
 
     def _run_reopened(self, event: m.RunReopened, at: float) -> None:
         self.status = step_run(self.status, RunStatus.RUNNING)
-        self.failure = None
+        self.failure = self.ending = self.outputs = None
         self.ended_at = None
+        self.stuck.clear()
         self._candidates.clear()
         self._timers.clear()
         self._ready.clear()
+        for scope in self.sections.values():
+            reopening.clear_scope(self, scope, at)
         reopening.reopen_scope(self, self.root, at, reopening.choose(self.graph.root, event.tasks))
 
     def _definition_changed(self, event: m.DefinitionChanged, at: float) -> None:
@@ -627,6 +674,13 @@ class RunState:
     def remember(self, scope: Scope) -> None:
         """Take up a scope again that had ended."""
         self._scopes[scope.prefix] = scope
+
+    def scope_of(self, task_id: str) -> Scope:
+        """Return what a group that has begun has inside; the root for no name. Raises EngineError."""
+        scope = self._active[task_id].child if task_id in self._active else None
+        if task_id and scope is None:
+            raise EngineError(f"{task_id!r} is no group", code="unknown-instance")
+        return scope or self.root
 
     def forget(self, scope: Scope) -> None:
         """Drop a scope that will be opened anew."""

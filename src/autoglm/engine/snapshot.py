@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from autoglm.engine import undoing
 from autoglm.engine.run_state import RunState
 from autoglm.engine.state import Held, Instance, LoopState, Scope
 from autoglm.engine.states import TaskStatus
@@ -25,6 +26,9 @@ def snapshot(run: RunState) -> dict[str, Any]:
         "questions": sorted(run.questions),
         "signals": {name: sorted(waiting) for name, waiting in sorted(run.signals.items())},
         "tasks": dict(_describe(run.root)),
+        "ending": None if run.ending is None else run.ending.snapshot(),
+        "sections": {name: dict(_describe(scope)) for name, scope in run.sections.items()},
+        "undo": (run.completed, sorted(run.undos), run.stuck, dict(_remembered(run.root)), _standing(run)),
     }
 
 
@@ -46,6 +50,8 @@ def _describe_instance(instance: Instance) -> Iterator[tuple[str, Any]]:
             None if loop is None else _loop(loop),
         ),
     )  # fmt: skip
+    if instance.undo is not None:
+        yield from _describe_instance(instance.undo)
     if instance.child is not None:
         yield from _describe(instance.child)
     if loop is not None:
@@ -62,3 +68,15 @@ def _loop(loop: LoopState) -> tuple[Any, ...]:
 
 def _held(held: Held | None) -> tuple[Any, ...] | None:
     return None if held is None else (held.reason, held.memo, held.spent, dict(held.steps), held.question)
+
+
+def _remembered(root: Scope) -> Iterator[tuple[str, Any]]:
+    """Yield what the scopes that are in memory remember of what can be undone."""
+    return ((prefix, undoing.snapshot(scope)) for prefix, scope in undoing.scopes_within(root))
+
+
+def _standing(run: RunState) -> list[Any]:
+    """Return the ids and numbers of what is still to be undone, or would be if everything was given up."""
+    return sorted(
+        (each.id, each.number) for _, scope in undoing.scopes_within(run.root) for each in undoing.remembered(scope)
+    )

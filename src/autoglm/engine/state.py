@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoglm.base import jsonvalue
 from autoglm.base.errors import Failure
 from autoglm.engine.messages import Blob, Question
 from autoglm.engine.states import FAILURES, FINAL, TaskStatus
 from autoglm.graph.model import Callee, Node, Repeat, ScopePlan
+
+if TYPE_CHECKING:
+    from autoglm.engine.undoing import Undoing
 
 Stored = bytes | Blob
 """A result as it is held: JSON text, or a reference to a blob."""
@@ -38,6 +41,7 @@ class Instance:
     __slots__ = (
         "attempt",
         "attempts_before",
+        "began",
         "child",
         "collected",
         "deadline",
@@ -48,9 +52,11 @@ class Instance:
         "held",
         "id",
         "index",
+        "lives",
         "loop",
         "node",
         "number",
+        "order",
         "output",
         "queued",
         "reason",
@@ -60,6 +66,8 @@ class Instance:
         "started_at",
         "status",
         "stopping",
+        "undo",
+        "undoes",
         "upstream_failed",
         "value",
     )
@@ -94,11 +102,22 @@ class Instance:
         self.queued = False
         self.record = 0
         self.value: Any = UNREAD
+        self.began = 0
+        """How many of what can be undone had completed when it began, and itself (``order``) when it completed."""
+        self.order = 0
+        self.lives = 0
+        """How often it was undone and set back: each life's effects are its own, and so is its idempotency key."""
+        self.undo: Instance | None = None
+        """What undoes it, once that has been called for."""
+        self.undoes: Instance | None = None
+        """What it undoes, for a rollback."""
 
     @classmethod
     def of_item(cls, owner: Instance, index: int) -> Instance:
         """Return a new instance for item ``index`` of a loop."""
-        return cls(f"{owner.id}[{index}]", owner.node, owner.scope, index)
+        item = cls(f"{owner.id}[{index}]", owner.node, owner.scope, index)
+        item.lives = owner.lives
+        return item
 
     @property
     def is_final(self) -> bool:
@@ -116,14 +135,14 @@ class Instance:
 
     def near(self) -> Iterator[Instance]:
         """Yield the same as far as templates see: up to the call of another workflow that it lies in."""
-        at: Instance | None = self
+        at: Instance | None = self if self.undoes is None else self.undoes
         while at is not None:
             yield at
             at = None if at.scope.opens_frame else at.scope.owner
 
     def path(self) -> Iterator[Instance]:
         """Yield this instance, then the ones it lies in, outwards."""
-        at: Instance | None = self
+        at: Instance | None = self if self.undoes is None else self.undoes
         while at is not None:
             yield at
             at = at.scope.owner
@@ -171,8 +190,10 @@ class Scope:
 
     __slots__ = (
         "active",
+        "beyond",
         "cancelled",
         "chosen",
+        "done",
         "failed",
         "frame",
         "instances",
@@ -181,6 +202,7 @@ class Scope:
         "owner",
         "plan",
         "prefix",
+        "undoing",
         "unmet",
     )
 
@@ -203,6 +225,11 @@ class Scope:
         self.failed: list[str] = []
         """Names of the tasks whose failure is this scope's failure, in order."""
         self.cancelled = False
+        self.beyond: Scope | None = owner.scope if owner is not None and not self.opens_frame else None
+        """The scope around it, whose tasks it may read too; the root, for what runs at the run's end."""
+        self.done: list[Instance] = []
+        """What completed in it, at any depth, and can be undone."""
+        self.undoing: Undoing | None = None
 
     @property
     def is_done(self) -> bool:
@@ -214,6 +241,7 @@ class Scope:
         if found is None:
             node = self.plan.nodes[local]
             found = self.instances[local] = Instance(self.prefix + node.name, node, self)
+            found.lives = 0 if self.owner is None else self.owner.lives
         return found
 
 
@@ -272,9 +300,11 @@ class LoopState:
         "results",
         "retries",
         "running",
+        "since",
         "skips",
         "source",
         "total",
+        "undone",
         "window",
     )
 
@@ -316,6 +346,10 @@ class LoopState:
         """Items that failed or were cancelled, kept so that they can be done again."""
         self.first_failure: str | None = None
         self.cancelled = False
+        self.undone = False
+        """Something in it was rolled back."""
+        self.since = 0
+        """The last instance's number when it began."""
 
     @property
     def size(self) -> int | None:
@@ -392,7 +426,7 @@ def result_text(instance: Instance | None, load: LoadBlob) -> bytes:
     """Return the JSON text of an instance's result; null when it has none."""
     if instance is None:
         return b"null"
-    if instance.result is None and instance.status is TaskStatus.SUCCEEDED:
+    if instance.result is None and instance.status in (TaskStatus.SUCCEEDED, TaskStatus.ROLLED_BACK):
         if instance.loop is not None:
             if instance.loop.plan is not None and not instance.node.collects:
                 return stored_text(instance.loop.last, load)

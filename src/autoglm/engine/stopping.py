@@ -26,7 +26,7 @@ def stop(run: Run, instance: Instance, reason: str, failure: Failure | None = No
         _give_up(run, instance, reason)
     elif instance.status is TaskStatus.PAUSED:
         run.emit(m.TaskCancelled(instance.id))
-    elif instance.is_composite and instance.status is TaskStatus.RUNNING:
+    elif instance.is_composite and instance.status is TaskStatus.RUNNING and not is_undoing(instance):
         if instance.stopping is None:
             run.emit(m.AttemptStopping(instance.id, instance.attempt, reason, failure))
         inner = "cancelled" if reason == "timeout" else reason
@@ -35,6 +35,11 @@ def stop(run: Run, instance: Instance, reason: str, failure: Failure | None = No
                 stop(run, item, inner)
         if instance.child is not None:
             stop_scope(run, instance.child, inner)
+
+
+def is_undoing(instance: Instance) -> bool:
+    """Return whether a group has failed and rolls back: it ends by itself, once that is over."""
+    return instance.child is not None and instance.child.undoing is not None
 
 
 def stop_scope(run: Run, scope: Scope, reason: str) -> None:

@@ -46,6 +46,11 @@ def run_failed(scope: Scope) -> Failure:
     return Failure("task-failed", _because(scope.failed, first), ("task-failed",), retryable=False)
 
 
+def because(section: str, failed: list[str], first: Instance | None) -> str:
+    """Return why a section at the run's end failed."""
+    return _because([f"{section}.{name}" for name in failed], first)
+
+
 def _because(failed: list[str], first: Instance | None) -> str:
     more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
     why = ""

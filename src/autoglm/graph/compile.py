@@ -23,7 +23,8 @@ from autoglm.spec.catalog import Catalog
 from autoglm.spec.decisions import decision_actions, worked_options
 from autoglm.spec.document import gc_paused
 from autoglm.spec.expressions import Template, compile_condition, compile_expression, compile_template, path_template
-from autoglm.spec.model import Degrade, Loop, OnError, Task, Workflow
+from autoglm.spec.model import Degrade, Loop, OnError, Retry, Task, Workflow
+from autoglm.spec.names import task_templates
 
 _DEFAULT_LIMITS = {"inline": 1000, "thread": 64, "subprocess": 4, "process": 2}
 _NOTHING = compile_template({})
@@ -41,8 +42,10 @@ def compile_graph(workflow: Workflow, catalog: Catalog) -> Graph:
         EngineError: it was not: a name does not resolve or there is a cycle.
     """
     with gc_paused():
-        shared = _Shared()
-        root, _ = _Compiler(workflow, catalog, shared, "").scope(workflow.tasks, "")
+        shared = _Shared(calls_undoable=any(map(_has_rollback, workflow.callees.values())))
+        compiler = _Compiler(workflow, catalog, shared, "")
+        root, _ = compiler.scope(workflow.tasks, "")
+        sections = {name: compiler.scope(tasks, f"{name}.")[0] for name, tasks in workflow.sections().items()}
         own = len(shared.nodes)
         callees: dict[str, Callee] = {}
         for key in shared.called:  # grows as callees are compiled, which call others
@@ -56,7 +59,17 @@ def compile_graph(workflow: Workflow, catalog: Catalog) -> Graph:
     for template in (outputs, *(callee.outputs for callee in callees.values())):
         if template is not None:
             shared.reads |= template.names
-    return Graph(workflow, root, tuple(shared.nodes), pools, outputs, callees, own, frozenset(shared.reads))
+    return Graph(workflow, root, tuple(shared.nodes), pools, outputs, callees, own, frozenset(shared.reads), sections)
+
+
+def _has_rollback(workflow: Workflow) -> bool:
+    stack = list(workflow.tasks)
+    while stack:
+        task = stack.pop()
+        if task.rollback is not None:
+            return True
+        stack += task.tasks
+    return False
 
 
 def _outputs(workflow: Workflow) -> Template | None:
@@ -73,6 +86,8 @@ class _Shared:
     """Index of each pool."""
     reads: set[str] = field(default_factory=set)
     """Root names that templates read."""
+    calls_undoable: bool = False
+    """A file that is called has a rollback somewhere: any call may have something to undo."""
     called: list[str] = field(default_factory=list)
     """Keys of the files that are called, in the order in which calls were met."""
 
@@ -121,9 +136,24 @@ class _Compiler:
             part.node(first + local, local, edges[local], tuple(successors[local]), node_ranks[local])
             for local, part in enumerate(parts)
         )
+        nodes = tuple(self._with_rollback(node) for node in nodes)
         self.nodes[first : first + len(nodes)] = nodes
         sinks = tuple(local for local, below in enumerate(successors) if not below)
-        return ScopePlan(nodes, names, tuple(len(ups) for ups in upstreams), sinks), outer
+        undoable = any(node.undoable for node in nodes)
+        return ScopePlan(nodes, names, tuple(len(ups) for ups in upstreams), sinks, undoable), outer
+
+    def _with_rollback(self, node: Node) -> Node:
+        """Compile what undoes a task: work of its own that sees what the task saw."""
+        task = node.task.rollback
+        inside = node.callee is not None and self.shared.calls_undoable
+        inside = inside or (node.body is not None and node.body.undoable)
+        if task is None:
+            return replace(node, undoable=True) if inside else node
+        task = task.model_copy(update={"retry": task.retry or Retry(), "on_error": OnError.FAIL})
+        part = _Part(task, f"{node.path}~rollback", None, self._pools(task), self._executor(task), self.key, None)
+        rollback = part.node(len(self.nodes), node.local, node.edges, (), node.rank)
+        self.nodes.append(rollback)
+        return replace(node, rollback=rollback, undoable=True)
 
     def _with_called_functions(self, tasks: tuple[Task, ...]) -> Iterator[Task]:
         known = {task.name for task in tasks}
@@ -166,7 +196,11 @@ class _Compiler:
         part = _Part(task, path, body, self._pools(task), self._executor(task), self.key, self._callee(task))
         for template in part.templates():
             self.shared.reads |= template.names
-            read |= {chain[1] for chain in template.paths if chain[0] == "tasks" and len(chain) > 1}
+            read |= _tasks_read(template)
+        if task.rollback is not None:
+            for _, template, _ in task_templates(task.rollback):
+                self.shared.reads |= template.names
+                read |= _tasks_read(template)
         part.reads = {name for name in read if name in names}
         outer |= read - part.reads
         return part
@@ -212,6 +246,10 @@ class _Compiler:
             self.shared.numbers[name] = len(self.pools)
             self.pools[name] = Pool(name, limit)
         return self.shared.numbers[name]
+
+
+def _tasks_read(template: Template) -> set[str]:
+    return {chain[1] for chain in template.paths if chain[0] == "tasks" and len(chain) > 1}
 
 
 @dataclass(slots=True)

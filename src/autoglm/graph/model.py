@@ -7,7 +7,7 @@ A :class:`ScopePlan` is the static side of a scope: the root, or the body of a g
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from autoglm.spec.expressions import Template, compile_template
@@ -144,6 +144,10 @@ class Node:
     priority: int
     rank: int
     """Length of the longest path from here to an end of its scope: the critical path breaks ties."""
+    rollback: Node | None = None
+    """The work that undoes it. It has a place in ``Graph.nodes`` and none in a scope."""
+    undoable: bool = False
+    """It, or something inside it, has a rollback."""
 
     @property
     def is_loop(self) -> bool:
@@ -171,6 +175,8 @@ class ScopePlan:
     """Number of upstreams of each node."""
     sinks: tuple[int, ...]
     """Nodes without successors: their results are the scope's result unless it says otherwise."""
+    undoable: bool = False
+    """Something in it has a rollback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +204,8 @@ class Graph:
     """How many of the nodes stand in the file that is run."""
     reads: frozenset[str]
     """Root names that any template of any of the files reads."""
+    sections: Mapping[str, ScopePlan] = field(default_factory=dict)
+    """What runs at the run's end, in order: ``on_error``, ``finally``."""
 
     def walk(self) -> Iterator[Node]:
         """Yield every node of the file that is run, outer ones before what is inside them."""

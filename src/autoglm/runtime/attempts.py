@@ -120,7 +120,7 @@ class LiveAttempt(Attempt):
     @property
     def context(self) -> TaskContext:  # type: ignore[override]
         if self._context is None:
-            self._context = self._dispatcher.context(self._command, self.arguments, self.log)
+            self._context = self._dispatcher.context(self._command, self.arguments, self.log, self._instance.lives)
         return self._context
 
     @property
@@ -149,6 +149,9 @@ class LiveAttempt(Attempt):
                     bound.setdefault(name, value)
                 if at.node.loop.repeat is not None and "previous" not in bound:
                     bound["previous"] = run.previous_of(at)
+        undone = self._instance.undoes
+        if undone is not None:
+            bound |= {"result": run.result_of(undone), "output": run.output_of(undone)}
         return Copies(bound)
 
 

@@ -241,7 +241,9 @@ class Dispatcher:
         assert self.run.created is not None
         return self.run.created
 
-    def context(self, command: m.StartAttempt, arguments: Mapping[str, Any], log: LogSink) -> TaskContext:
+    def context(
+        self, command: m.StartAttempt, arguments: Mapping[str, Any], log: LogSink, life: int = 0
+    ) -> TaskContext:
         """Return the context of an attempt, for a handler that asks for it."""
         key = (command.task, command.attempt)
         return TaskContext(
@@ -255,6 +257,7 @@ class Dispatcher:
             state=self._state,
             is_cancelled=lambda: key in self._stopping or self._is_quiet,
             traceparent=traceparent(self.created.run_id, *key) if self.tools.on_call is not None else None,
+            life=life,
         )
 
     def _returned(self, command: m.StartAttempt, attempt: Attempt, value: Any) -> m.Stimulus:

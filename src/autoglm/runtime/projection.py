@@ -6,7 +6,7 @@ import msgspec
 
 from autoglm.engine.machine import Run
 from autoglm.engine.state import Instance
-from autoglm.engine.states import RunStatus
+from autoglm.engine.states import RunStatus, TaskStatus
 from autoglm.stores.protocol import RunUpdate, TaskRow
 
 _CLIP = 500
@@ -29,10 +29,22 @@ def take_dropped(run: Run) -> list[str]:
     return dropped
 
 
+def note_records(run: Run, seq: int) -> None:
+    """Note of what a replayed record ended that this is the record, and forget that it was touched."""
+    for instance in run.touched.values():
+        _note_record(instance, seq)
+    run.touched.clear()
+
+
+def _note_record(instance: Instance, seq: int) -> None:
+    """The record of its end tells what an instance gave, also when that has been undone since."""
+    if instance.is_final and instance.status is not TaskStatus.ROLLED_BACK:
+        instance.record = seq
+
+
 def _row(instance: Instance, seq: int) -> TaskRow:
     failure = instance.failure
-    if instance.is_final:
-        instance.record = seq
+    _note_record(instance, seq)
     error: str | None = None
     held = instance.held
     if held is not None and held.reason:

@@ -12,6 +12,7 @@ from autoglm.engine import messages as m
 from autoglm.engine.codec import decode_record
 from autoglm.engine.machine import Run
 from autoglm.graph.model import Graph
+from autoglm.runtime.projection import note_records
 from autoglm.spec.model import Workflow
 from autoglm.stores.protocol import Store
 
@@ -93,7 +94,7 @@ def replay(
         for event in record.events:
             run.apply(event, record.at)
         last = stored.seq
-    run.touched.clear()
+        note_records(run, last)
     run.dropped.clear()
     return run, last
 

@@ -24,7 +24,5 @@ def check_available(workflow: Workflow, scopes: Iterable[ScopeInfo], report: Rep
 
 
 def _beyond(task: Task) -> Iterable[tuple[Path, str]]:
-    if task.rollback is not None:
-        yield ("rollback",), "`rollback`"
     if task.resources:
         yield ("resources",), "`resources`"

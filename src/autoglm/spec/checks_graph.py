@@ -45,8 +45,12 @@ def _check_upstreams(info: TaskInfo, report: Report) -> None:
             hint = (
                 "it stands outside of this group; tasks in a group depend on each other only, the group depends on it"
             )
+        if info.scope.section is not None and info.scope.find(upstream) is not None:
+            hint = f"every task of the run has ended when `{info.scope.section}` begins; take it out"
         hint = hint or suggest(upstream, _others(info), what="the tasks are")
         message = f"`{name}` depends on `{upstream}`, which does not exist"
+        if info.scope.section is not None:
+            message += f" in `{info.scope.section}`"
         if info.scope.owner is not None:
             message += f" in the group `{info.scope.owner.task.name}`"
         report.task(info.task, path, "unknown-task", message, hint=hint, word=upstream)

@@ -39,11 +39,12 @@ def check_unused_inputs(workflow: Workflow, scopes: Iterable[ScopeInfo], catalog
         if chain == ("inputs",):
             return
         unused.pop(chain[1] if chain[0] == "inputs" else chain[0], None)
-    for info in infos:
-        if info.task.type in ("group", "decision", "script") or info.task.type.startswith("llm_"):
+    works = [work for info in infos for work in (info.task, info.task.rollback) if work is not None]
+    for task in works:
+        if task.type in ("group", "decision", "script") or task.type.startswith("llm_"):
             continue
-        function = catalog.functions.get(str(info.task.options.get("handler", info.task.name)))
-        if info.task.type != "function" or function is None or function.accepts_any:
+        function = catalog.functions.get(str(task.options.get("handler", task.name)))
+        if task.type != "function" or function is None or function.accepts_any:
             return  # it may read any of them
         for name in function.parameters:
             unused.pop(name, None)

@@ -11,10 +11,10 @@ from autoglm.base.jsonvalue import NotJson, canonical, is_of_type
 from autoglm.spec.catalog import Catalog, FunctionInfo, OptionInfo, TaskTypeInfo
 from autoglm.spec.faults import kind_of, suggest
 from autoglm.spec.model import Budget, DegradeTo, Path, Task, Workflow
-from autoglm.spec.names import alias, loop_names
+from autoglm.spec.names import OWN, alias, loop_names
 from autoglm.spec.report import Report
 from autoglm.spec.schemas import has_field
-from autoglm.spec.scopes import ScopeInfo, TaskInfo
+from autoglm.spec.scopes import ScopeInfo, TaskInfo, Upstream
 
 _STRUCTURAL: Final = frozenset({"group", "decision", "workflow", "approval", "wait"})
 """Types that the engine knows itself."""
@@ -49,8 +49,11 @@ class _Checker:
         self.validators: dict[tuple[str, str], Any] = {}
 
     def task(self, info: TaskInfo) -> None:
-        """Check one task."""
+        """Check one task, and what undoes it."""
         task = info.task
+        if task.rollback is not None:
+            undone = {info.index: Upstream(("rollback",))}  # its result is at hand as an upstream's is
+            self.task(TaskInfo(task.rollback, info.index, info.scope, upstreams=undone))
         kind = self._type(task)
         if kind is not None:
             self._options(task, kind)
@@ -229,6 +232,8 @@ class _Checker:
     def _is_filled(self, info: TaskInfo, name: str) -> bool:
         """Tell whether something fills the parameter, or may do so when the upstreams' results are known."""
         task = info.task
+        if info.index in info.upstreams and name in OWN:  # of what a rollback undoes
+            return True
         if name in task.arguments or name in self.workflow.inputs or name in loop_names(task) | info.scope.loops:
             return True
         for index in info.upstreams:

@@ -58,6 +58,8 @@ def read_header(
         "triggers": None,
         "outputs": {},
         "callees": {},
+        "on_error": (),
+        "finally_": (),
     }
     for key, read in _READERS.items():
         if key in header:

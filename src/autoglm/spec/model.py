@@ -326,3 +326,12 @@ class Workflow(Model):
     tasks: tuple[Task, ...] = ()
     callees: dict[str, Self] = Field(default_factory=dict)
     """The workflows that this one calls, and those that they call, by their files' keys (``spec.calls``)."""
+    on_error: tuple[Task, ...] = ()
+    """Run once the run has failed and what had completed is rolled back."""
+    finally_: tuple[Task, ...] = Field(default=(), alias="finally")
+    """Run last, however the run ended."""
+
+    def sections(self) -> dict[str, tuple[Task, ...]]:
+        """Return what runs at the run's end, in order, by the name that its tasks' ids begin with."""
+        named = {"on_error": self.on_error, "finally": self.finally_}
+        return {name: tasks for name, tasks in named.items() if tasks}

@@ -196,10 +196,12 @@ def nearer_names(task: Task, kind: Kind, outer: frozenset[str]) -> frozenset[str
     names = outer
     if task.loop is not None and kind is not Kind.LOOP and not (kind is Kind.WHEN and repeats(task)):
         names |= loop_names(task)
-    if task.arguments and kind in (Kind.VALUE, Kind.ROLLBACK):
+    if task.arguments and kind is Kind.VALUE:
         names |= task.arguments.keys()
     if kind is Kind.RULE and "model" in task.options:
         names |= PREDICTED
+    if task.rollback is not None and kind is Kind.ROLLBACK:
+        names |= task.rollback.arguments.keys()
     if kind in _SEES_OWN:
         names |= OWN
     return names | {"error"} if kind is Kind.DEGRADE else names
@@ -231,14 +233,14 @@ def infer_inputs(workflow: Workflow) -> dict[str, InputSpec]:
 
     A name that may also be a field of a task's single upstream is not required: the input wins when it is given.
     """
-    from autoglm.spec.scopes import read_scopes, walk_scopes
+    from autoglm.spec.scopes import all_scopes
 
     required: dict[str, bool] = {}
 
     def note(reading: Reading, name: str, *, is_needed: bool) -> None:
         required[name] = required.get(name, False) or (is_needed and not _is_guarded(reading, name))
 
-    for scope in walk_scopes(read_scopes(workflow)):
+    for scope in all_scopes(workflow):
         for info in scope.tasks:
             for reading in info.readings:
                 bound = nearer_names(info.task, reading.kind, scope.loops)

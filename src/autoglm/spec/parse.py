@@ -42,6 +42,9 @@ def parse_workflow(
         outlined = outline(values)
         fields = read_header(values, outlined.header, read_file, environment)
         merged = Defaults(values, outlined.header.get("defaults"), defaults)
-        fields["tasks"] = TaskReader(values, catalog, merged, read_file).read_all(outlined.entries)
+        reader = TaskReader(values, catalog, merged, read_file)
+        fields["tasks"] = reader.read_all(outlined.entries)
+        for name, entries in outlined.sections.items():
+            fields["finally_" if name == "finally" else name] = reader.read_all(entries)
     workflow = build(Workflow, fields) if fields["tasks"] else None
     return workflow, sort_diagnostics(values.diagnostics)

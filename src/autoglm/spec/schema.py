@@ -160,6 +160,8 @@ def _workflow() -> Schema:
         **_header(),
         "tasks": _described(_tasks(), "A list of tasks with names, or a mapping from name to task."),
         "task_graph": _described(_tasks(), "The same as `tasks`."),
+        "on_error": _described(_tasks(), "Tasks that run once the run has failed."),
+        "finally": _described(_tasks(), "Tasks that run last, however the run ended."),
     }
     return _closed(
         properties,

@@ -81,9 +81,17 @@ class ScopeInfo:
 
     owner: TaskInfo | None
     loops: frozenset[str]
-    """Names that the loops around the scope bind."""
+    """Names that the loops around the scope bind; for what runs at the run's end, ``error``."""
     tasks: list[TaskInfo] = field(default_factory=list)
     names: Mapping[str, int] = field(default_factory=dict)
+    section: str | None = None
+    """``on_error`` or ``finally`` for the tasks that run at the run's end."""
+    beyond: ScopeInfo | None = None
+    """The scope around it whose tasks it may read: the owner's, or the root of what runs at the end."""
+
+    def __post_init__(self) -> None:
+        if self.owner is not None:
+            self.beyond = self.owner.scope
 
     def find(self, name: str) -> TaskInfo | None:
         """Return the task that ``tasks.NAME`` means here: in this scope, else in the nearest around it."""
@@ -92,7 +100,7 @@ class ScopeInfo:
             index = scope.names.get(name)
             if index is not None:
                 return scope.tasks[index]
-            scope = scope.owner.scope if scope.owner is not None else None
+            scope = scope.beyond
         return None
 
     def visible(self) -> list[str]:
@@ -101,7 +109,7 @@ class ScopeInfo:
         found: list[str] = []
         while scope is not None:
             found += [info.task.name for info in scope.tasks]
-            scope = scope.owner.scope if scope.owner is not None else None
+            scope = scope.beyond
         return found
 
 
@@ -115,6 +123,17 @@ def _outputs_schema(callee: Workflow) -> dict[str, Any] | None:
     if not callee.outputs:
         return None
     return {"type": "object", "properties": {name: {} for name in callee.outputs}, "additionalProperties": False}
+
+
+def all_scopes(workflow: Workflow, callees: Mapping[str, Workflow] | None = None) -> list[ScopeInfo]:
+    """Return every scope of ``workflow``: the root and those within it first, then those that run at its end."""
+    root = read_scopes(workflow, callees)
+    found = list(walk_scopes(root))
+    for name, tasks in workflow.sections().items():
+        section = _scope(tasks, None, frozenset({"error"}), callees or {})
+        section.section, section.beyond = name, root
+        found += walk_scopes(section)
+    return found
 
 
 def walk_scopes(scope: ScopeInfo) -> Iterator[ScopeInfo]:

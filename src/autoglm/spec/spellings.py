@@ -48,7 +48,8 @@ _OTHER_WORDS = {
     "results": "outputs",
     "schedules": "triggers",
 }
-_NOT_YET = {"on_error": "tasks that run when the workflow fails", "finally": "tasks that run at the end in any case"}
+SECTIONS = ("on_error", "finally")
+"""Tasks that run at the run's end: when it failed, and in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Entry:
 class Outline:
     header: dict[str, Any] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
+    sections: dict[str, list[Entry]] = field(default_factory=dict)
 
 
 def outline(values: Values) -> Outline:
@@ -88,7 +90,8 @@ def outline(values: Values) -> Outline:
     entries: list[Entry] = []
     for key in found:
         entries += read_task_field(values, data[key], (key,))
-    return Outline(data, entries)
+    sections = {key: read_task_field(values, data[key], (key,)) for key in SECTIONS if key in data}
+    return Outline(data, entries, sections)
 
 
 def _check_header_keys(values: Values, data: dict[str, Any], found: list[str]) -> None:
@@ -103,14 +106,9 @@ def _check_header_keys(values: Values, data: dict[str, Any], found: list[str]) -
         )
         if other:
             data = {key: value for key, value in data.items() if key != other}
-    known = (*HEADER_FIELDS, *TASK_LISTS)
+    known = (*HEADER_FIELDS, *TASK_LISTS, *SECTIONS)
     for key in data:
         if key in known or key.startswith("x-"):
-            continue
-        if key in _NOT_YET:
-            values.error(
-                "not-supported", f"`{key}` ({_NOT_YET[key]}) is not supported yet", (key,), key=True, hint="remove it"
-            )
             continue
         word = _OTHER_WORDS.get(key)
         values.unknown_key(key, (), known, "a workflow", f"write `{word}`" if word else None)

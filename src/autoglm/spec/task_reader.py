@@ -39,6 +39,19 @@ _OWN_KEYS = ("name", "type", "depends_on", "needs", "with", "retry", "retries", 
 _OFTEN_OPTIONS = frozenset({"labels"})
 """Shared fields that some types have an option of the same name for: then it is the option that is meant."""
 TASK_FIELDS = frozenset((*task_fields.READERS, *_OWN_KEYS))
+_NO_ORDER = "it runs when what it undoes must be undone"
+_NOT_IN_ROLLBACK = {
+    "depends_on": _NO_ORDER,
+    "needs": _NO_ORDER,
+    "join": _NO_ORDER,
+    "when": "let the work itself see whether there is anything to undo",
+    "loop": "each item of a loop is undone by itself",
+    "on_error": "it is only retried; when it fails for good, the run says so",
+    "tasks": "give the tasks of the group a rollback each",
+    "conditions": "name what is to be done",
+    "cache": "an undo is never saved",
+}
+"""What a rollback cannot have, and what to do instead."""
 _FRAME: dict[str, Any] = {
     "description": None,
     "when": None,
@@ -291,4 +304,11 @@ class TaskReader:
             message = f"the rollback of `{entry.name}` does not say what to do"
             self.values.error("empty-rollback", message, path, key=True, hint="add `handler:` or `script:`")
             return None
-        return self.read(Entry(name, body, path, path, name_is_key=named is None), rollback_of=entry.name)
+        allowed = {}
+        for key, part in body.items():
+            if key in _NOT_IN_ROLLBACK:
+                message = f"the rollback of `{entry.name}` is one piece of work, and has no `{key}`"
+                self.values.error("rollback-field", message, (*path, key), key=True, hint=_NOT_IN_ROLLBACK[key])
+            else:
+                allowed[key] = part
+        return self.read(Entry(name, allowed, path, path, name_is_key=named is None), rollback_of=entry.name)

@@ -13,6 +13,7 @@ from autoglm.base.diagnostics import Diagnostic, sort_diagnostics
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.checks_available import check_available
 from autoglm.spec.checks_calls import check_calls
+from autoglm.spec.checks_failure import check_failure
 from autoglm.spec.checks_graph import check_graph
 from autoglm.spec.checks_names import check_names, check_unused_inputs
 from autoglm.spec.checks_types import check_types
@@ -20,7 +21,7 @@ from autoglm.spec.checks_waiting import check_waiting
 from autoglm.spec.document import Document, gc_paused
 from autoglm.spec.model import Workflow
 from autoglm.spec.report import Report
-from autoglm.spec.scopes import read_scopes, walk_scopes
+from autoglm.spec.scopes import all_scopes
 
 
 def validate(
@@ -36,9 +37,10 @@ def validate(
     """
     report = Report(document)
     with gc_paused():
-        scopes = list(walk_scopes(read_scopes(workflow, callees)))
+        scopes = all_scopes(workflow, callees)
         check_available(workflow, scopes, report)
         check_graph(scopes, catalog, report)
+        check_failure(workflow, scopes, report)
         check_names(workflow, scopes, catalog, report)
         check_types(workflow, scopes, catalog, report)
         check_calls(scopes, report)

@@ -66,6 +66,8 @@ class TaskContext:
     is_cancelled: Callable[[], bool] = lambda: False
     traceparent: str | None = None
     """W3C trace context of the attempt, when the run is told of to OpenTelemetry: what it calls may join the trace."""
+    life: int = 0
+    """How often the task was rolled back before and the run retried: what it does then is a new effect."""
 
     @property
     def cancelled(self) -> bool:
@@ -74,8 +76,12 @@ class TaskContext:
 
     @property
     def idempotency_key(self) -> str:
-        """A key (32 hex digits) that is the same for every attempt of this task instance, and for no other."""
-        return idempotency_key(self.run_id, self.task_id)
+        """A key (32 hex digits) that is the same for every attempt of this task instance, and for no other.
+
+        Once it was rolled back it begins anew, with a new key: the receiver must not take it for what was undone.
+        """
+        task = f"{self.task_id}~{self.life}" if self.life else self.task_id
+        return idempotency_key(self.run_id, task)
 
     @property
     def logger(self) -> logging.Logger:

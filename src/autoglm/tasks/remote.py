@@ -18,7 +18,7 @@ from autoglm.tasks.protocol import TaskContext
 
 REFERENCE = f"{__name__}:invoke"
 
-CONTEXT_FIELDS = ("task_id", "run_id", "attempt", "input_data", "config", "status")
+CONTEXT_FIELDS = ("task_id", "run_id", "attempt", "input_data", "config", "status", "life")
 """What of the context travels; ``dependencies`` and ``state`` do not."""
 
 _projects: dict[str, Handlers] = {}

@@ -85,15 +85,22 @@ def _tasks(session: Session, row: RunRow, status: str | None, limit: int) -> lis
     store = session.store
     if status is not None:
         return store.list_tasks(row.run_id, statuses=[status], limit=limit)
+    from autoglm.engine.undoing import SUFFIX
     from autoglm.runtime.recovery import read_current, read_definition
 
     workflow, _ = read_definition(store, read_current(store, row.run_id))
     found: list[TaskRow] = []
-    waiting = [(task, task.name) for task in reversed(workflow.tasks)]
+    sections = tuple(f"{name}." for name in workflow.sections())
+    waiting = [(task, f"{name}.{task.name}") for name, tasks in workflow.sections().items() for task in tasks][::-1]
+    waiting += [(task, task.name) for task in reversed(workflow.tasks)]
     while waiting and len(found) < limit:
         task, path = waiting.pop()
         known = store.get_task(row.run_id, path)
-        found.append(known if known is not None else _pending(path))
+        if known is not None or not path.startswith(sections):
+            found.append(known if known is not None else _pending(path))
+        undo = None if task.rollback is None else store.get_task(row.run_id, f"{path}{SUFFIX}")
+        if undo is not None:
+            found.append(undo)
         if task.loop is None:
             waiting.extend((inner, f"{path}.{inner.name}") for inner in reversed(task.tasks))
     return found

@@ -1,0 +1,51 @@
+"""What is said of what a file does when things fail: rollbacks, ``on_error``, ``finally``."""
+
+from __future__ import annotations
+
+from tests.errors.scene import Scene
+
+
+def test_where_rollbacks_may_stand(scene: Scene) -> None:
+    scene.write("tasks/some.py", "def take(): return 1\ndef give(result, other, more): return 1\n")
+    scene.write(
+        "flow.yaml",
+        """
+        tasks:
+          - name: take
+            rollback: {handler: give, loop: [1, 2], depends_on: take, with: {mroe: 1}}
+          - name: again
+            handler: take
+            rollback: {handler: giev, with: {x: "{{ output }}"}}
+          - name: finally
+            handler: take
+        finally:
+          - name: last
+            handler: take
+            depends_on: again
+            rollback: {script: "true"}
+          - name: told
+            script: "echo {{ error.message }} {{ tasks.agian.status }}"
+        """,
+    )
+    scene.autoglm("validate", "flow.yaml")
+    scene.shows("rollback-field", "unknown-parameter", "unknown-function", "taken-name", "rollback-at-end")
+
+
+def test_a_rollback_that_fails(scene: Scene) -> None:
+    scene.write("tasks/some.py", "def take(): return 7\ndef fail(x): raise RuntimeError(f'no way back from {x}')\n")
+    flow = """
+        tasks:
+          - name: take
+            rollback: {handler: fail, retries: 0}
+          - name: use
+            handler: fail
+            depends_on: take
+        """
+    scene.run(flow)
+    scene.shows("rollback-failed", "handler-raised")
+
+
+def test_an_end_that_fails(scene: Scene) -> None:
+    scene.write("tasks/some.py", "def a(): return 7\ndef fail(): raise RuntimeError('no broom')\n")
+    scene.run_task("handler: a", **{"finally": [{"name": "tidy", "handler": "fail"}]})
+    scene.shows("finally-failed")
