@@ -164,7 +164,7 @@ def test_place_comments_and_retries_are_no_change_of_a_result(shop: Shop) -> Non
     text = shop.flow.read_text().replace("  d: {depends_on: a}\n", "")
     text = text.replace("tasks:\n", "tasks: # moved\n  d: {depends_on: a, timeout: 9s}\n")
     shop.flow.write_text(text)
-    assert changes(shop) == ["d: `timeout` (keeps its result)"]
+    assert changes(shop) == ["d: `timeout` (its result stays)"]
     shop.retry(file=File.WITH_CHANGES)
     assert shop.ran() == ""
 

@@ -80,7 +80,7 @@ def _words(change: spec.Change) -> str:
         case spec.Kind.GONE:
             return "no longer there"
         case spec.Kind.TUNED:
-            return f"{change} (keeps its result)"
+            return f"{change} (its result stays)"
         case spec.Kind.CHANGED:
             return f"{change} changed"
 

@@ -25,6 +25,7 @@ _WORDS = {
     Why.ROLLED_BACK: "was rolled back",
     Why.NOT_RUN: "has not run",
     Why.BELOW: "after",
+    Why.INSIDE: "for what is inside it",
 }
 
 

@@ -33,6 +33,8 @@ class Why(StrEnum):
     """It never came to its turn."""
     BELOW = "below"
     """It hangs on one that is done again."""
+    INSIDE = "inside"
+    """Something inside it is done again, and the rest of it kept."""
 
 
 class Again(msgspec.Struct, frozen=True):
@@ -105,7 +107,7 @@ def _why(
     if choice is not None and (choice.whole or choice.items):
         return Why.ASKED, ""
     if choice is not None:
-        return Why.BELOW, "a task inside it"
+        return Why.INSIDE, ""
     if instance is not None and instance.status in FAILURES:
         return Why.FAILED, instance.failure.message if instance.failure is not None else ""
     if instance is not None and instance.status is TaskStatus.CANCELLED:
