@@ -49,3 +49,19 @@ def test_an_end_that_fails(scene: Scene) -> None:
     scene.write("tasks/some.py", "def a(): return 7\ndef fail(): raise RuntimeError('no broom')\n")
     scene.run_task("handler: a", **{"finally": [{"name": "tidy", "handler": "fail"}]})
     scene.shows("finally-failed")
+
+
+def test_what_may_stand_in(scene: Scene) -> None:
+    scene.write("tasks/some.py", "def a(): return 7\n")
+    scene.write(
+        "flow.yaml",
+        """
+        tasks:
+          - {name: a, on_error: {degrade: {task: b}}}
+          - {name: b, handler: a, on_error: {degrade: {value: {task: b, why: "{{ error.message }} {{ nobody }}"}}}}
+          - {name: c, handler: a, on_error: {degrade: {handler: a, with: {x: 1}}}}
+        inputs: {}
+        """,
+    )
+    scene.autoglm("validate", "flow.yaml")
+    scene.shows("degrade-unclear", "unknown-name")

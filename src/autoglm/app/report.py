@@ -24,6 +24,8 @@ class TaskReport:
     error: dict[str, Any] | None
     reason: str | None = None
     """Why it was skipped."""
+    degraded: dict[str, Any] | None = None
+    """What went wrong with a task that succeeded all the same, by what ``on_error`` gives instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class RunReport:
                     "result": task.result,
                     "error": task.error,
                     **({"reason": task.reason} if task.reason else {}),
+                    **({"degraded": task.degraded} if task.degraded else {}),
                 }
                 for name, task in self.tasks.items()
             },
@@ -106,8 +109,10 @@ def _task(run: Run, instance: Instance | None) -> TaskReport:
     if instance is None:
         return TaskReport(TaskStatus.PENDING.value, 0, None, None)
     failure = instance.failure
-    error = None
-    if failure is not None and instance.status is not TaskStatus.SUCCEEDED:
+    error = degraded = None
+    if failure is not None and instance.status is TaskStatus.SUCCEEDED:
+        degraded = {"code": failure.code, "message": failure.message}
+    elif failure is not None:
         error = {"code": failure.code, "message": failure.message, "hint": failure.hint}
     result = run.result_of(instance) if instance.status is TaskStatus.SUCCEEDED else None
-    return TaskReport(instance.status.value, instance.attempt, result, error, instance.reason)
+    return TaskReport(instance.status.value, instance.attempt, result, error, instance.reason, degraded)

@@ -67,7 +67,8 @@ class UsageError(AutoglmError):
 class TaskError(AutoglmError):
     """The work failed. A handler may raise it to say how: its code, and whether a retry may help.
 
-    ``classes`` are names that ``retry.on`` can match, besides the code itself.
+    ``classes`` are names that ``retry.on`` can match, besides the code itself. ``retry_after`` is how many seconds the
+    next attempt waits at least, whatever ``retry`` says.
     """
 
     code = "task-error"
@@ -81,11 +82,12 @@ class TaskError(AutoglmError):
         classes: Sequence[str] = (),
         hint: str | None = None,
         details: dict[str, Any] | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message, code=code, hint=hint)
         self.retryable = retryable
         self.classes = tuple(classes)
-        self.details = details
+        self.details = details if retry_after is None else {**(details or {}), "retry_after": retry_after}
 
     def failure(self) -> Failure:
         """Return this error as data."""

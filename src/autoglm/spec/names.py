@@ -124,7 +124,7 @@ def templated_texts(task: Task) -> Iterator[tuple[Path, Any, Kind]]:
     if task.result is not None:
         yield from _with_kind(task.result, ("result",), Kind.RESULT)
     if isinstance(task.on_error, Degrade):
-        yield from _with_kind(task.on_error.degrade, ("on_error", "degrade"), Kind.DEGRADE)
+        yield from _with_kind(task.on_error.degrade, _degrade_path(task), Kind.DEGRADE)
     if task.loop is not None:
         yield from _loop_texts(task.loop)
     if task.rollback is not None:
@@ -149,6 +149,13 @@ def _rules(conditions: Any) -> Iterator[tuple[Path, Any, Kind]]:
         rule = condition.get("rule") if isinstance(condition, dict) else None
         if isinstance(rule, str | bool):
             yield ("options", "conditions", number, "rule"), rule, Kind.RULE
+
+
+def _degrade_path(task: Task) -> Path:
+    written = task.written.get("on_error")
+    degrade = written.get("degrade") if isinstance(written, dict) else None
+    is_explicit = isinstance(degrade, dict) and set(degrade) == {"value"}
+    return ("on_error", "degrade", "value") if is_explicit else ("on_error", "degrade")
 
 
 def _with_kind(value: Any, path: Path, kind: Kind) -> Iterator[tuple[Path, Any, Kind]]:

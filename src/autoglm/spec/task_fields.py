@@ -281,9 +281,13 @@ _LOOP_READERS: dict[str, Callable[[Values, Any, Path, str], Any]] = {
 }
 
 
+_NO_PLAIN_VALUE = frozenset({"value", "task", "model", "handler", "action", "script", "prompt", "workflow", "tasks"})
+"""Keys that a value below ``degrade`` has only when it is written as ``{value: …}``."""
+
+
 def on_error(values: Values, value: Any, path: Path, key: str) -> OnError | Degrade | None:
     if isinstance(value, dict) and set(value) == {"degrade"}:
-        return build(Degrade, {"degrade": value["degrade"]})
+        return _degrade(values, value["degrade"], (*path, key))
     if isinstance(value, str) and value in ("fail", "continue"):
         return OnError(value)
     hint = {"ignore": "write `continue`", "stop": "write `fail`", "abort": "write `fail`"}.get(str(value))
@@ -291,6 +295,20 @@ def on_error(values: Values, value: Any, path: Path, key: str) -> OnError | Degr
         hint = "write `retries: 3`"
     values.wrong(value, path, key, "`fail`, `continue` or `{degrade: VALUE}`", hint)
     return None
+
+
+def _degrade(values: Values, value: Any, path: Path) -> Degrade | None:
+    """Return what stands in for a failed task's result: a value, plain or below ``value``."""
+    if isinstance(value, dict):
+        if set(value) == {"value"}:
+            return build(Degrade, {"degrade": value["value"]})
+        unclear = next((name for name in value if name in _NO_PLAIN_VALUE), None)
+        if unclear is not None:
+            message = f"with `{unclear}` in it, this could be a value or name what runs instead, which is not possible"
+            hint = "write `{degrade: {value: …}}` for a value"
+            values.error("degrade-unclear", message, (*path, "degrade", unclear), key=True, hint=hint)
+            return None
+    return build(Degrade, {"degrade": value})
 
 
 def resources(values: Values, value: Any, path: Path, key: str) -> dict[str, Any] | None:
