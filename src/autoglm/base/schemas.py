@@ -10,10 +10,11 @@ import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from autoglm.base import jsonvalue
 from autoglm.base.errors import TaskError
+from autoglm.base.quick_schemas import Test, quick_test
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -50,6 +51,9 @@ def problems(value: Any, schema: Schema, limit: int = 5) -> list[tuple[str, str]
 
     Raises TaskError ``output-schema-invalid`` for a schema that only now turns out to be unusable.
     """
+    test = _quick_test_of(schema)
+    if test is not None and test(value):
+        return []
     from jsonschema.exceptions import best_match, relevance
     from referencing.exceptions import Unresolvable
 
@@ -64,6 +68,24 @@ def problems(value: Any, schema: Schema, limit: int = 5) -> list[tuple[str, str]
         raise _invalid_schema(f"cannot be used: {clipped(str(error), 200)}") from None
     found = [(each.json_path, clipped(each.message, 200)) for each in (worst, *errors)]
     return list(dict.fromkeys(found))[:limit]
+
+
+def _quick_test_of(schema: Schema) -> Test | None:
+    """Return the quick test of a schema, made once for all values of a loop: tasks hold one and the same schema."""
+    known = _quick_tests.get(id(schema))
+    if known is not None and known[0] is schema:
+        return known[1]
+    if len(_quick_tests) >= _MOST_TESTS:
+        _quick_tests.clear()
+    validator_for(schema)  # what is no schema must say so, whatever the value
+    test = quick_test(schema)
+    _quick_tests[id(schema)] = (schema, test)
+    return test
+
+
+_MOST_TESTS: Final = 256
+_quick_tests: dict[int, tuple[Schema, Test | None]] = {}
+"""By the identity of a schema, which is held so that nothing else can get it."""
 
 
 def _invalid_schema(what: str) -> TaskError:

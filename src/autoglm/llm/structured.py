@@ -41,15 +41,14 @@ class Plan:
     """The schema that the server or the model gets to see: an object, where ``schema`` is not one."""
     response_format: Mapping[str, Any] | None
 
+    demand: str
+    """The schema said in words, for the forms that need it."""
+
     def messages(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Return the messages with the schema said in words, where the form needs it."""
         if self.form in _NATIVE:
             return messages
-        text = json.dumps(self.asked, ensure_ascii=False)
-        demand = (
-            "Answer with a single JSON value that is valid against the JSON Schema below, and with nothing else: no "
-            f"explanation, no code fence.\n\nJSON Schema:\n{text}"
-        )
+        demand = self.demand
         first = messages[0] if messages else {}
         if first.get("role") == "system" and isinstance(first.get("content"), str):
             return [{**first, "content": f"{first['content']}\n\n{demand}"}, *messages[1:]]
@@ -111,7 +110,29 @@ def plan(schema: Schema, profile: Profile, form: Form | None = None) -> Plan:
         response_format = {"type": "json_object", "schema": asked}
     elif form is Form.JSON_OBJECT:
         response_format = {"type": "json_object"}
-    return Plan(form, schema, asked, response_format)
+    text = json.dumps(asked, ensure_ascii=False)
+    demand = (
+        "Answer with a single JSON value that is valid against the JSON Schema below, and with nothing else: no "
+        f"explanation, no code fence.\n\nJSON Schema:\n{text}"
+    )
+    return Plan(form, schema, asked, response_format, demand)
+
+
+class Plans:
+    """How one schema is asked for from one kind of server, worked out once for all calls of a loop."""
+
+    def __init__(self, schema: Schema, profile: Profile) -> None:
+        """Raise TaskError ``output-schema-invalid``."""
+        self.schema = schema
+        self.profile = profile
+        self.forms, self.notes = forms_for(schema, profile)
+        self._made: dict[Form, Plan] = {}
+
+    def plan(self, form: Form) -> Plan:
+        """Return the plan in one form."""
+        if form not in self._made:
+            self._made[form] = plan(self.schema, self.profile, form)
+        return self._made[form]
 
 
 def _is_object(schema: Schema) -> bool:

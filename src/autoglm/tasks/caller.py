@@ -38,12 +38,16 @@ from autoglm.tasks.protocol import Attempt
 from autoglm.tasks.telling import Telling, telling
 
 if TYPE_CHECKING:
+    from autoglm.base.schemas import Schema
     from autoglm.llm.adapters import ChatClient
     from autoglm.llm.chat import ChatRequest, Completion, Usage
     from autoglm.llm.embeddings import EmbeddingRequest, Embeddings
+    from autoglm.llm.profiles import Profile
+    from autoglm.llm.structured import Plans
     from autoglm.llm.wire import Wire
 
 _MOST_SAID = 10_000
+_MOST_PLANS = 256
 
 
 class Caller:
@@ -57,6 +61,7 @@ class Caller:
         """(address, model, form): forms of structured output that a server refused, and is not asked for again."""
         self.refused_parameters: set[tuple[str, str, str]] = set()
         """(address, model, name): parameters a task could do without, and which a server refused."""
+        self._plans: dict[tuple[int, str], Plans] = {}
         self._said: set[tuple[str, str]] = set()
         self.governor = Governor(time.time, f"{socket.gethostname()}:{os.getpid()}:{id(self):x}")
 
@@ -195,6 +200,18 @@ class Caller:
         if endpoint.adapter not in self._adapters:
             self._adapters[endpoint.adapter] = load_adapter(endpoint.adapter)
         return self._adapters[endpoint.adapter]
+
+    def plans(self, schema: Schema, profile: Profile) -> Plans:
+        """Return how ``schema`` is asked for from a kind of server. Raises TaskError ``output-schema-invalid``."""
+        from autoglm.llm.structured import Plans
+
+        key = (id(schema), profile.name)
+        known = self._plans.get(key)
+        if known is None or known.schema is not schema:  # a plan holds its schema: nothing else gets its identity
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            known = self._plans[key] = Plans(schema, profile)
+        return known
 
     def count(self, attempt: Attempt, endpoint: Endpoint, used: Usage) -> None:
         """Add what one call used to ``attempt.usage``, for an answer that came out of the journal."""

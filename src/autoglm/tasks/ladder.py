@@ -187,19 +187,19 @@ class _Climb:
 
     async def _with_model(self, endpoint: Endpoint) -> tuple[Any, Completion]:
         from autoglm.llm.chat import ChatRequest
-        from autoglm.llm.structured import forms_for, plan
 
         question, schema = self.question, self.question.schema
         if schema is None:
             request = ChatRequest(question.messages, question.parameters)
             return None, await self._call(endpoint, request, endpoint.name)
-        forms, notes = forms_for(schema, endpoint.profile)
-        for note in notes:
+        plans = self.caller.plans(schema, endpoint.profile)
+        forms = plans.forms
+        for note in plans.notes:
             self.caller.say_once(self.attempt, note)
         refused = self.caller.refused_forms
         for form in [each for each in forms if (endpoint.base_url, endpoint.model, each) not in refused]:
             try:
-                return await self._with_plan(endpoint, plan(schema, endpoint.profile, form))
+                return await self._with_plan(endpoint, plans.plan(form))
             except TaskError as error:
                 if form is forms[-1] or not _is_about_form(error, form):
                     raise

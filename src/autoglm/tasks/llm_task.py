@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -84,15 +83,22 @@ def prompt_name(written: Mapping[str, Any]) -> str:
 
     It is the prompt as written, before any template in it is filled.
     """
+    known = _names.get(id(written))
+    if known is not None and known[0] is written:  # all attempts of a loop hold one and the same
+        return known[1]
     parts = {name: written[name] for name in _PROMPT_PARTS if name in written}
-    digest = _digest(jsonvalue.canonical(parts))
+    name = hashlib.sha256(jsonvalue.canonical(parts)).hexdigest()[:12]
     file = written.get("prompt_file")
-    return f"{file}@{digest}" if isinstance(file, str) else digest
+    if isinstance(file, str):
+        name = f"{file}@{name}"
+    if len(_names) >= _MOST_NAMES:
+        _names.clear()
+    _names[id(written)] = (written, name)
+    return name
 
 
-@lru_cache(maxsize=256)
-def _digest(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest()[:12]
+_MOST_NAMES: Final = 1024
+_names: dict[int, tuple[Mapping[str, Any], str]] = {}
 
 
 class StreamLog:
