@@ -115,7 +115,8 @@ class TestGoodAnswers:
             async with serve() as peer:
                 notes = []
                 wire = Wire()
-                request = ChatRequest(HELLO.messages, {"presence_penalty": 1, "max_completion_tokens": 4})
+                parameters = {"presence_penalty": 1, "max_completion_tokens": 4, "tool_choice": "required"}
+                request = ChatRequest(HELLO.messages, parameters)
                 await wire.chat(endpoint(peer.url, profile=ZHIPU), request, notes.append)
                 await wire.close()
                 return peer.requests[0], notes
@@ -123,7 +124,11 @@ class TestGoodAnswers:
         sent, notes = asyncio.run(main())
         assert "presence_penalty" not in sent
         assert sent["max_tokens"] == 4
-        assert notes == ["m does not take `presence_penalty`: left out"]
+        assert "tool_choice" not in sent
+        assert notes == [
+            "m does not take `presence_penalty`: left out",
+            "m does not take 'required' for `tool_choice`: left out",
+        ]
 
     def test_many_at_once_share_one_session_without_a_cap(self):
         waiting = 0

@@ -193,6 +193,15 @@ class TestJournal:
         assert result == {"n": 4}
         assert (len(peer.requests), work.usage["calls"]) == (1, 1)
 
+    def test_an_answer_in_a_later_form_or_of_a_later_model_is_found_too(self):
+        steps = {"answer/1/b/json_object/0": completion('{"n": 4}')}
+        models = {name: ModelSpec(base_url="http://127.0.0.1:9", provider="vllm") for name in "ab"}
+        work = attempt(
+            {"prompt": "hi", "model": ["a", "b"]}, number=2, steps=steps, models=models, output_schema=SCHEMA
+        )
+        assert asyncio.run(run(LlmGenerateTask, work)) == {"n": 4}
+        assert work.usage == {}
+
     def test_a_lone_text_is_its_own_record(self):
         steps: dict[str, Any] = {}
         asked(LlmGenerateTask, {"prompt": "hi"}, answers("text"), steps=steps)

@@ -192,6 +192,9 @@ def encode_body(
         if name in profile.drops:
             note(f"{endpoint.name} does not take `{name}`: left out")
             continue
+        if value not in profile.takes_only.get(name, (value,)):
+            note(f"{endpoint.name} does not take {value!r} for `{name}`: left out")
+            continue
         _check_parameter(endpoint, name, value)
         body[profile.renames.get(name, name)] = value
     try:

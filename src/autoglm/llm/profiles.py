@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Form(StrEnum):
@@ -74,6 +75,8 @@ class Profile:
     """Our parameter names to its own, where they differ."""
     drops: frozenset[str] = frozenset()
     """Parameters it does not know: left out of the request, and said so in the log."""
+    takes_only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """The values that it takes for a parameter: another one is left out, and said so in the log."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Smallest and largest value of numeric parameters, where narrower than OpenAI's."""
     max_stop: int | None = None
@@ -169,6 +172,7 @@ ZHIPU = Profile(
             *("logprobs", "top_logprobs"),
         }
     ),
+    takes_only={"tool_choice": ("auto",)},
     ranges={"temperature": (0.0, 1.0), "top_p": (0.0, 1.0)},
     max_stop=1,
     error_codes={

@@ -178,6 +178,9 @@ class _Climb:
                 if at + 1 < len(models):
                     endpoint = impatient(endpoint)  # the next model is asked rather than this one waited for
                 return await self._with_model(endpoint)
+            except _NotRecorded:
+                if at + 1 == len(models):
+                    raise
             except TaskError as error:
                 if at + 1 == len(models) or error.code not in _FALLS:
                     raise
@@ -200,6 +203,9 @@ class _Climb:
         for form in [each for each in forms if (endpoint.base_url, endpoint.model, each) not in refused]:
             try:
                 return await self._with_plan(endpoint, plans.plan(form))
+            except _NotRecorded:
+                if form is forms[-1]:
+                    raise
             except TaskError as error:
                 if form is forms[-1] or not _is_about_form(error, form):
                     raise
