@@ -552,6 +552,15 @@ class TestProxies:
         assert proxy.paths == ["http://model.example/v1/chat/completions"]
         assert proxy.headers[0]["proxy-authorization"] == "Basic bWU6d29yZA=="
 
+    def test_a_models_own_proxy_comes_before_the_environments(self, monkeypatch):
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+
+        async def main():
+            async with script(http(200, completion("through its own"))) as proxy:
+                return (await chat("http://model.example/v1", proxy=proxy.url.removesuffix("/v1"))).text
+
+        assert asyncio.run(main()) == "through its own"
+
     def test_no_proxy_is_honoured(self, monkeypatch):
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
         monkeypatch.setenv("no_proxy", ".invalid")
