@@ -35,6 +35,10 @@ async def record(item):
     return item
 
 
+async def fail():
+    raise ValueError("everything is to be undone")
+
+
 async def step(number, text, previous=None):
     return number
 '''
@@ -64,6 +68,22 @@ def fanout_loop(folder: Path, count: int, handler: str = "noop") -> Path:
     path = project(folder, _tasks([f"  - {{name: fan, handler: {handler}, loop: {{file: items.jsonl}}}}"]))
     (folder / "items.jsonl").write_text("".join(f"{number}\n" for number in range(count)))
     return path
+
+
+_UNDO = "handler: noop, rollback: {handler: noop}"
+
+
+def undone_static(folder: Path, count: int) -> Path:
+    """``count`` tasks that are rolled back, because the last one fails."""
+    tasks = [f"  - {{name: t{number}, {_UNDO}}}" for number in range(count)]
+    names = ", ".join(f"t{number}" for number in range(count))
+    return project(folder, _tasks([*tasks, f"  - {{name: last, handler: fail, depends_on: [{names}]}}"]))
+
+
+def undone_loop(folder: Path, count: int) -> Path:
+    """The same as items of one loop."""
+    many = f"  - {{name: many, {_UNDO}, loop: '{{{{ range({count}) }}}}'}}"
+    return project(folder, _tasks([many, "  - {name: last, handler: fail, depends_on: many}"]))
 
 
 def chain(folder: Path, count: int, handler: str = "noop") -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.cases import chain, correct, fanout, growing, load, loop, pages, peers, resume, startup
+from bench.cases import chain, correct, fanout, growing, load, loop, pages, peers, resume, rollback, startup
 from bench.measure import Row
 
 CASES: dict[str, Callable[[int, float], list[Row]]] = {
@@ -16,6 +16,7 @@ CASES: dict[str, Callable[[int, float], list[Row]]] = {
     "startup": startup.measure,
     "pages": pages.measure,
     "resume": resume.measure,
+    "rollback": rollback.measure,
     "correct": correct.measure,
     "peers": peers.measure,
 }
