@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from autoglm.app.correcting import File
 from autoglm.app.loading import Loaded, check_document
 from autoglm.app.report import RunReport, TaskReport
 from autoglm.app.session import Session
@@ -207,14 +208,36 @@ class Workflow:
         """Run the workflow to its end; works inside a running event loop (a notebook) too, on a thread of its own."""
         return run_sync(lambda: self.arun(**inputs))
 
-    async def aresume(self, run_id: str, **secret_inputs: Any) -> Run:
-        """Continue an interrupted run of this workflow's project."""
-        session = self._session()
-        return Run(await session.resume(run_id, secret_inputs), session)
+    async def aresume(self, run_id: str, *, file: str = "refuse", **secret_inputs: Any) -> Run:
+        """Continue an interrupted run of this workflow's project.
 
-    def resume(self, run_id: str, **secret_inputs: Any) -> Run:
+        ``file`` says what to do when the workflow file has changed since: ``refuse``, ``with_changes`` or
+        ``as_recorded``.
+
+        Raises:
+            UsageError: it has ended, a secret input is missing, or the file has changed.
+        """
+        session = self._session()
+        return Run(await session.resume(run_id, secret_inputs, file=File(file)), session)
+
+    def resume(self, run_id: str, *, file: str = "refuse", **secret_inputs: Any) -> Run:
         """Continue an interrupted run of this workflow's project."""
-        return run_sync(lambda: self.aresume(run_id, **secret_inputs))
+        return run_sync(lambda: self.aresume(run_id, file=file, **secret_inputs))
+
+    async def aretry(
+        self, run_id: str, *, tasks: Sequence[str] = (), file: str = "refuse", **secret_inputs: Any
+    ) -> Run:
+        """Run again what failed in a run that has ended, ``tasks`` however they ended, and what hangs on either.
+
+        Raises:
+            UsageError: there is nothing to retry, no such task, or the file has changed (see :meth:`aresume`).
+        """
+        session = self._session()
+        return Run(await session.retry(run_id, secret_inputs, tasks=tasks, file=File(file)), session)
+
+    def retry(self, run_id: str, *, tasks: Sequence[str] = (), file: str = "refuse", **secret_inputs: Any) -> Run:
+        """Run again what failed in a run that has ended, ``tasks`` however they ended, and what hangs on either."""
+        return run_sync(lambda: self.aretry(run_id, tasks=tasks, file=file, **secret_inputs))
 
     def _session(self) -> Session:
         return Session(Project.find(None, self._root), store=self._options.store, handlers=self._handlers)

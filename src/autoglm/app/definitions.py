@@ -12,6 +12,7 @@ import msgspec
 
 from autoglm.app.code import code_of
 from autoglm.app.inputs import check_inputs
+from autoglm.app.loading import read_source
 from autoglm.base.errors import SpecError, UsageError
 from autoglm.base.redaction import Secret
 from autoglm.engine import messages as m
@@ -86,11 +87,18 @@ def _words(change: spec.Change) -> str:
 
 
 def differs_in_file(session: Session, run: Run) -> bool:
-    """Return whether the file that a run was started from still exists and reads otherwise now."""
+    """Return whether the file that a run was started from, or one that it calls, is there and reads otherwise now."""
     path, definition = _file_of(session, run)
+    if path is None:
+        return False
+    texts = {path: definition.source, **{path.parent / key: text for key, text in definition.sources.items()}}
+    return any(_reads_otherwise(file, text) for file, text in texts.items())
+
+
+def _reads_otherwise(file: Path, text: str) -> bool:
     try:
-        return path is not None and path.read_bytes().decode("utf-8", "replace") != definition.source
-    except OSError:
+        return read_source(file) != text
+    except (UsageError, SpecError):
         return False
 
 
@@ -109,13 +117,7 @@ def difference(session: Session, run: Run, *, with_code: bool = True) -> Differe
     loaded = session.load(path, environment=created.environment if created is not None else None)
     settings = session.project
     now = code_of(loaded.workflow, session.catalog, settings.root, session.handlers) if with_code else None
-    was = spec.Definition(
-        run.graph.workflow,
-        definition.code,
-        definition.uses,
-        created.config if created is not None else {},
-        created.env if created is not None else {},
-    )
+    was = _recorded(run, definition)
     new = spec.Definition(
         loaded.workflow,
         now.pieces if now is not None else {},
@@ -124,6 +126,25 @@ def difference(session: Session, run: Run, *, with_code: bool = True) -> Differe
         settings.env() if with_code else was.env,
     )
     return Difference(loaded, spec.compare(was, new), spec.workflow_changes(was.workflow, new.workflow))
+
+
+def fingerprint_of(session: Session, run: Run, path: str) -> str | None:
+    """Return the fingerprint that a task of the file had when the run began, or went on by a changed file."""
+    recorded = _recorded(run, _file_of(session, run)[1])
+    name = path.partition(".")[0].partition("[")[0]
+    task = next((each for each in recorded.workflow.tasks if each.name == name), None)
+    return None if task is None else spec.fingerprint(recorded, task, name)
+
+
+def _recorded(run: Run, definition: Definition) -> spec.Definition:
+    created = run.created
+    return spec.Definition(
+        run.graph.workflow,
+        definition.code,
+        definition.uses,
+        created.config if created is not None else {},
+        created.env if created is not None else {},
+    )
 
 
 def refuse_changed(session: Session, run_id: str, run: Run, what: str) -> None:

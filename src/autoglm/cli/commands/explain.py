@@ -106,6 +106,7 @@ def _next_of_run(session: Session, row: RunRow, story: RunStory) -> list[str]:
 def _explain_task(session: Session, row: RunRow, run: Run, task: str, *, as_json: bool) -> None:
     import msgspec
 
+    from autoglm.app.definitions import fingerprint_of
     from autoglm.app.explaining import explain_task, find_instance
     from autoglm.cli.commands.look import check_task
     from autoglm.cli.output import say_json
@@ -117,7 +118,9 @@ def _explain_task(session: Session, row: RunRow, run: Run, task: str, *, as_json
     following = _next_of_task(session, row, story, tried)
     if as_json:
         data = msgspec.to_builtins(story)
-        say_json({"run_id": row.run_id, **data, "history": msgspec.to_builtins(tried), "next": following})
+        history = msgspec.to_builtins(tried)
+        fingerprint = fingerprint_of(session, run, task)
+        say_json({"run_id": row.run_id, **data, "history": history, "fingerprint": fingerprint, "next": following})
     else:
         _say_task(row, story, tried, following)
 
