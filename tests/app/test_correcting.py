@@ -262,3 +262,26 @@ def test_the_plan_of_a_resume_tells_what_is_done_again(tmp_path: Path) -> None:
         assert [(each.task, each.why) for each in correction.again] == [("a", Why.CHANGED)]
         assert asyncio.run(session.resume("r", correction=correction)).succeeded
     assert len(calls) == 3
+
+
+def test_a_file_that_is_called_and_has_changed_is_told_too(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    called = house.write("called.yaml", "name: called\ntasks:\n  x: {handler: work}\n")
+    flow = house.write("flow.yaml", "name: f\ntasks:\n  before: {handler: work}\n  call: {workflow: ./called.yaml}\n")
+    store = str(tmp_path / "runs.db")
+    calls: list[int] = []
+
+    def work() -> int:
+        calls.append(1)
+        return len(calls)
+
+    with house.session(store, work=work) as session:
+        assert asyncio.run(session.run(session.load(flow), run_id="r")).succeeded
+        called.write_text(called.read_text() + "  y: {handler: work, depends_on: x}\n")
+    with house.session(store, work=work) as session:
+        with pytest.raises(UsageError, match=r"call: \./called\.yaml changed") as caught:
+            plan_retry(session, "r", ("before",))
+        assert caught.value.code == "workflow-changed"
+        calls.clear()
+        assert asyncio.run(session.retry("r", file=File.WITH_CHANGES)).succeeded
+    assert len(calls) == 2, "the call as a whole, and nothing beside it"

@@ -191,3 +191,20 @@ def test_another_process_may_pause_or_cancel_a_run(autoglm: Autoglm, project: Pa
         process.communicate(timeout=SECONDS)
         assert process.returncode == code
         (project / "open-the-gate").unlink(missing_ok=True)
+
+
+# -------------------------------------------------------------------------------------------------------- correcting
+
+
+def test_on_a_terminal_it_is_asked_before_what_succeeded_runs_again(terminal: Open, autoglm: Autoglm) -> None:
+    autoglm("run", "flow.yaml", "--run-id", "r", "-q")
+    asked = terminal("retry", "r", "--from", "first")
+    asked.wait(lambda lines: any("go on? [y/N]" in line for line in lines))
+    asked.process.sendline("n")
+    assert asked.wait_end() == 0
+    assert "nothing was done" in asked.raw
+    asked = terminal("retry", "r", "--from", "first")
+    asked.wait(lambda lines: any("go on? [y/N]" in line for line in lines))
+    asked.process.sendline("y")
+    assert asked.wait_end() == 0
+    assert "run r succeeded" in asked.raw
