@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from tests.errors.scene import Scene
+from tests.llm.batch_peer import serve_batches
 from tests.llm.peer import completion, serve
 
 MODEL = "models: {m: {base_url: URL, model: big}}\n"
@@ -45,6 +46,16 @@ def test_splits_that_lead_nowhere(scene: Scene) -> None:
     )
     scene.autoglm("validate", "flow.yaml")
     scene.shows("model-split-invalid", "unknown-model")
+
+
+def test_batches_that_cannot_be(scene: Scene) -> None:
+    batched = ASK.replace("max_tokens: 50", "execution: batch, batch: {gather: 10ms, poll: 20ms}")
+    with scene.serving(serve_batches(ends_as="failed")) as peer:
+        scene.run(MODEL.replace("URL", peer.url) + batched)
+        openai = MODEL.replace("URL", peer.url).replace("model: big", "model: big, provider: openai")
+        scene.write("flow.yaml", openai + batched)
+        scene.autoglm("run", "flow.yaml", "-q", "--run-id", "r2")
+    scene.shows("batch-unsupported", "batch-failed")
 
 
 def test_a_budget_without_a_limit(scene: Scene) -> None:

@@ -136,7 +136,7 @@ async def admit(governor: Governor, attempt: Attempt, endpoint: Endpoint, need: 
             reserved = need.worst(price)
             judgement = await account.reserve(attempt.node, reserved)
             if judgement.verdict is not Verdict.FITS:
-                raise _denied(attempt, judgement)
+                raise denied(attempt, judgement)
     lane = governor.lane(_lane_key(endpoint), _allowed(endpoint.limits, endpoint.profile.max_parallel))
     try:
         permit = await _enter(lane, attempt, endpoint, need)
@@ -163,7 +163,7 @@ async def _enter(lane: Lane, attempt: Attempt, endpoint: Endpoint, need: Need) -
         raise Park(busy.until, f"waits for {endpoint.name}: {busy}", attempt.memo) from None
 
 
-def _denied(attempt: Attempt, judgement: Judgement) -> Exception:
+def denied(attempt: Attempt, judgement: Judgement) -> Exception:
     """Return what an attempt raises whose budget does not allow the call."""
     purse, account = judgement.purse, attempt.account
     assert purse is not None

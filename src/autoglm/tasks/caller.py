@@ -33,6 +33,7 @@ from autoglm.llm.limits import estimate_tokens
 from autoglm.llm.models import DEFAULT_MODEL, Endpoint, known_model, resolve_model, stand_in, suggest_model
 from autoglm.llm.profiles import PROVIDERS, Form
 from autoglm.tasks.admission import Admission, Need, admit, answer_tokens
+from autoglm.tasks.batching import Batcher
 from autoglm.tasks.keeping import Keeping
 from autoglm.tasks.protocol import Attempt
 from autoglm.tasks.telling import Telling, telling
@@ -63,6 +64,7 @@ class Caller:
         """(address, model, name): parameters a task could do without, and which a server refused."""
         self._plans: dict[tuple[int, str], Plans] = {}
         self._said: set[tuple[str, str]] = set()
+        self.batcher = Batcher(lambda: self.wire)
         self.governor = Governor(time.time, f"{socket.gethostname()}:{os.getpid()}:{id(self):x}")
 
     @property
@@ -122,6 +124,12 @@ class Caller:
                 return known
         prompt = estimate_tokens(request.messages)
         most = answer_tokens(request.parameters, endpoint.parameters)
+        if attempt.options.get("execution") == "batch" and attempt.account is not None:
+            answered = await self.batcher.chat(attempt, endpoint, request, Need(prompt, most))
+            if answered is not None:
+                if keeping is not None and asked is not None:
+                    keeping.keep(attempt, endpoint, asked, completion_document(answered), time.time())
+                return answered
         async with self._admitted(attempt, endpoint, Need(prompt, most)) as admission:
             completion = await self._ask(attempt, endpoint, request, on_text)
             admission.answered(completion.usage)

@@ -14,6 +14,7 @@ from autoglm.llm.models import known_model, suggest_model
 from autoglm.llm.routing import faults, names_in
 from autoglm.spec.catalog import Catalog, OptionInfo
 from autoglm.spec.model import Task
+from autoglm.spec.schema import DURATION
 
 Problem = Diagnostic | tuple[tuple[str | int, ...], Diagnostic]
 
@@ -39,6 +40,19 @@ MODEL_OPTIONS: Final = (
     OptionInfo("seed", {"type": "integer"}),
     OptionInfo("parameters", {"type": "object", "description": "whatever else the server takes, passed on as it is"}),
     OptionInfo(
+        "execution",
+        {"enum": ["online", "batch"], "description": "`batch`: through the provider's batch API, later and cheaper"},
+    ),
+    OptionInfo(
+        "batch",
+        {
+            "type": "object",
+            "properties": {"gather": DURATION, "poll": DURATION, "deadline": DURATION},
+            "additionalProperties": False,
+            "description": "how calls are batched: gathered for so long, looked after so often, given up after so long",
+        },
+    ),
+    OptionInfo(
         "corrections",
         {"type": "integer", "minimum": 0, "description": "how often an answer that does not fit is sent back (2)"},
     ),
@@ -56,6 +70,8 @@ class ModelOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     stop: str | list[str] | None = None
     seed: int | None = None
     parameters: dict[str, Any] | None = None
+    execution: str | None = None
+    batch: dict[str, Any] | None = None
     corrections: int | None = None
 
     def call_parameters(self) -> dict[str, Any]:

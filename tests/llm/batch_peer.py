@@ -1,0 +1,111 @@
+"""A model server with a batch API, scripted: batches end when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from tests.llm.peer import completion
+
+
+@dataclass
+class BatchPeer:
+    """What the server has been asked, and how its batches stand."""
+
+    url: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    batches: dict[str, dict[str, Any]] = field(default_factory=dict)
+    looks: int = 0
+    online: list[dict[str, Any]] = field(default_factory=list)
+    ends_after: int = 2
+    """Looks after which a batch has ended."""
+    ends_as: str = "completed"
+    left_out: int = 0
+    """How many calls an ended batch has no answer to."""
+    made: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once a batch was made."""
+    failing: int = 0
+    """How many calls end with an error of their own."""
+
+    def lines(self, batch: dict[str, Any]) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.files[batch["input_file_id"]].splitlines()]
+
+    def end(self, batch: dict[str, Any]) -> None:
+        batch["status"] = self.ends_as
+        if self.ends_as == "failed":
+            batch["errors"] = {"data": [{"message": "the file is too old"}]}
+            return
+        output = []
+        for number, line in enumerate(self.lines(batch)):
+            if number < self.left_out:
+                continue
+            answer = completion(f"batched: {line['body']['messages'][-1]['content']}")
+            response = {"status_code": 200, "body": answer}
+            if number < self.left_out + self.failing:
+                response = {"status_code": 400, "body": {"error": {"message": "no such thing"}}}
+            output.append(json.dumps({"custom_id": line["custom_id"], "response": response}))
+        name = f"file-out-{batch['id']}"
+        self.files[name] = "\n".join(reversed(output)).encode()
+        batch["output_file_id"] = name
+
+
+@asynccontextmanager
+async def serve_batches(**script: Any) -> AsyncIterator[BatchPeer]:
+    """Run it on loopback."""
+    peer = BatchPeer(**script)
+
+    async def upload(request: web.Request) -> web.Response:
+        form = await request.post()
+        name = f"file-{len(peer.files)}"
+        peer.files[name] = form["file"].file.read()  # type: ignore[union-attr]
+        return web.json_response({"id": name, "bytes": len(peer.files[name])})
+
+    async def content(request: web.Request) -> web.Response:
+        return web.Response(body=peer.files[request.match_info["name"]])
+
+    async def create(request: web.Request) -> web.Response:
+        body = await request.json()
+        name = f"batch-{len(peer.batches)}"
+        peer.batches[name] = {**body, "id": name, "status": "in_progress", "looks": 0}
+        peer.made.set()
+        return web.json_response(peer.batches[name])
+
+    async def look(request: web.Request) -> web.Response:
+        batch = peer.batches[request.match_info["name"]]
+        peer.looks += 1
+        batch["looks"] += 1
+        if batch["status"] == "in_progress" and batch["looks"] >= peer.ends_after:
+            peer.end(batch)
+        return web.json_response(batch)
+
+    async def cancel(request: web.Request) -> web.Response:
+        batch = peer.batches[request.match_info["name"]]
+        batch["status"] = "cancelling"
+        return web.json_response(batch)
+
+    async def chat(request: web.Request) -> web.Response:
+        body = await request.json()
+        peer.online.append(body)
+        return web.json_response(completion(f"online: {body['messages'][-1]['content']}"), dumps=json.dumps)
+
+    app = web.Application()
+    app.router.add_post("/v1/files", upload)
+    app.router.add_get("/v1/files/{name}/content", content)
+    app.router.add_post("/v1/batches", create)
+    app.router.add_get("/v1/batches/{name}", look)
+    app.router.add_post("/v1/batches/{name}/cancel", cancel)
+    app.router.add_post("/v1/chat/completions", chat)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    peer.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    try:
+        yield peer
+    finally:
+        await runner.cleanup()
