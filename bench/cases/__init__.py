@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.cases import chain, correct, fanout, growing, load, loop, pages, peers, resume, rollback, startup
+from bench.cases import calls, chain, correct, fanout, growing, load, loop, pages, peers, resume, rollback, startup
 from bench.measure import Row
 
 CASES: dict[str, Callable[[int, float], list[Row]]] = {
@@ -18,6 +18,8 @@ CASES: dict[str, Callable[[int, float], list[Row]]] = {
     "resume": resume.measure,
     "rollback": rollback.measure,
     "correct": correct.measure,
+    "calls": calls.measure,
+    "governor": calls.governor,
     "peers": peers.measure,
 }
 OPTIONAL = {"peers"}
