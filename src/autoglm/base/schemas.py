@@ -20,14 +20,27 @@ if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
 Schema = Mapping[str, Any]
+_MOST_KNOWN = 256
+_known: dict[int, tuple[Schema, Validator]] = {}
+"""Schemas by identity, held so that the identity stays theirs: the calls of a loop all bring the same object."""
 
 
 def validator_for(schema: Schema) -> Validator:
-    """Return the compiled validator of a schema. Raises TaskError ``output-schema-invalid``."""
+    """Return the compiled validator of a schema, which must not change after.
+
+    Raises TaskError ``output-schema-invalid``.
+    """
+    known = _known.get(id(schema))
+    if known is not None and known[0] is schema:
+        return known[1]
     try:
-        return _compiled(jsonvalue.encode(schema if isinstance(schema, dict) else dict(schema)))
+        validator = _compiled(jsonvalue.encode(schema if isinstance(schema, dict) else dict(schema)))
     except jsonvalue.NotJson as error:
         raise _invalid_schema(f"is not JSON data: {error}") from None
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    _known[id(schema)] = (schema, validator)
+    return validator
 
 
 @lru_cache(maxsize=256)

@@ -31,6 +31,11 @@ _MOST_CANDIDATES = 64
 """How many places of a text are tried as the start of a JSON value."""
 
 
+_MOST_KNOWN = 256
+_known_forms: dict[tuple[int, str], tuple[Schema, Profile, tuple[Form, ...], tuple[str, ...]]] = {}
+"""What :func:`forms_for` found, by the schema's identity: the calls of a loop all bring the same object."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One way of asking for an answer that fits ``schema``."""
@@ -75,6 +80,18 @@ def forms_for(schema: Schema, profile: Profile) -> tuple[tuple[Form, ...], list[
 
     The last one always works. Raises TaskError ``output-schema-invalid``.
     """
+    key = (id(schema), profile.name)
+    known = _known_forms.get(key)
+    if known is not None and known[0] is schema and known[1] is profile:
+        return known[2], list(known[3])
+    forms, notes = _forms_for(schema, profile)
+    if len(_known_forms) >= _MOST_KNOWN:
+        _known_forms.clear()
+    _known_forms[key] = (schema, profile, forms, tuple(notes))
+    return forms, notes
+
+
+def _forms_for(schema: Schema, profile: Profile) -> tuple[tuple[Form, ...], list[str]]:
     validator_for(schema)
     rules = profile.schema_rules
     used = keywords_of(schema)
