@@ -20,7 +20,7 @@ class OpenQuestion:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain data; what is not said is left out."""
-        return {"task": self.task, **msgspec.to_builtins(self.question)}
+        return {"task": self.task, **msgspec.json.decode(msgspec.json.encode(self.question))}
 
 
 def open_questions(run: Run) -> tuple[OpenQuestion, ...]:
