@@ -9,7 +9,7 @@ import pytest
 from tests.runtime.house import House
 
 import autoglm
-from autoglm.app.api import WorkflowBuilder, run_sync
+from autoglm.app.api import Run, WorkflowBuilder, run_sync
 from autoglm.base.errors import SpecError, UsageError
 from autoglm.engine import messages as m
 
@@ -33,6 +33,29 @@ def test_load_and_run(house: House) -> None:
     assert isinstance(run.events[-1], m.RunSucceeded)
     assert run.as_dict()["outputs"] == {"twice": 42}
     assert (house.root / ".autoglm").is_dir(), "it is recorded in the project"
+
+
+def test_a_run_that_waits_is_answered_from_python(house: House) -> None:
+    tasks = [
+        {"name": "ok", "type": "approval", "message": "good?"},
+        {"name": "paid", "type": "wait", "signal": "paid", "depends_on": "ok"},
+    ]
+    loaded = autoglm.Workflow.from_data({"name": "asks", "tasks": tasks}, {})._loaded
+
+    class Leaves:
+        def on_events(self, events: object, at: float) -> None:
+            session.drain()
+
+        def on_log(self, line: object) -> None: ...
+
+    with house.session(str(house.root / "runs.db")) as session:
+        run = Run(run_sync(lambda: session.run(loaded, run_id="r", observers=[Leaves()])), session)
+        assert [question["task"] for question in run.questions] == ["ok"]
+        with pytest.raises(UsageError, match="nobody waits"):
+            run.signal("paid")
+        run.approve("ok", by="ann", data={"n": 1})
+        with pytest.raises(UsageError, match="answered already"):
+            run.reject("ok", by="ann")
 
 
 def test_from_dependencies(house: House) -> None:

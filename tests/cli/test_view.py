@@ -185,6 +185,30 @@ def test_what_is_parked_says_what_it_waits_for_and_how_long():
     assert shown(view, 62.0)[1] == "● batch  1.0s"
 
 
+def test_an_open_question_is_shown_with_the_command_that_answers_it():
+    asked = m.Question("approval", "Ship it?", {"type": "object"}, deadline=3601.0)
+    view = view_of(
+        work("check"),
+        work("paid"),
+        events=[
+            (1.0, m.QuestionAsked("check", asked)),
+            (1.0, m.QuestionAsked("paid", m.Question("signal", signal="paid 7"))),
+        ],
+    )
+    view.run_id = "r1"
+    lines = shown(view, 1.0)
+    assert lines[1] == "‖ check  Ship it?  1h00m left"
+    assert lines[3:7] == [
+        "‖ check waits for an answer: Ship it?",
+        "    autoglm approve r1 check --data JSON",
+        "‖ paid waits for the signal `paid 7`",
+        "    autoglm signal r1 'paid 7'",
+    ]
+    view.take(m.QuestionAnswered("check", True, "ann"), 2.0)
+    view.take(m.TaskSucceeded("check"), 2.0)
+    assert "autoglm approve" not in "".join(shown(view, 2.0))
+
+
 def test_ten_thousand_tasks_show_what_matters_and_one_line_for_the_rest():
     view = view_of(*(work(f"t{n}") for n in range(10_000)))
     for n in range(5000):

@@ -88,6 +88,28 @@ class Run:
         """The lines that tasks wrote, oldest first."""
         return [line for _, line in self._session.store.list_logs(self.run_id, limit=100_000)]
 
+    @property
+    def questions(self) -> list[dict[str, Any]]:
+        """What it waits for, in the order in which it was asked: ``{task, kind, message, form, who, deadline, …}``."""
+        return [each.as_dict() for each in self._report.questions]
+
+    def approve(self, task: str, *, by: str = "", data: Any = None, comment: str = "") -> None:
+        """Approve what a task asks; of a guarded task: run it again, or take ``data`` as its result.
+
+        Nothing is started: :meth:`Workflow.resume` continues the run. Raises UsageError with why it does not count.
+        """
+        run_sync(
+            lambda: self._session.answer(self.run_id, task, approved=True, by=by, data=data, comment=comment),
+        )
+
+    def reject(self, task: str, *, by: str = "", comment: str = "") -> None:
+        """Reject what a task asks; of a guarded task: it failed. Raises UsageError with why it does not count."""
+        run_sync(lambda: self._session.answer(self.run_id, task, approved=False, by=by, comment=comment))
+
+    def signal(self, name: str, *, data: Any = None, by: str = "") -> None:
+        """Let the tasks that wait for a signal go on, ``data`` being their result. Raises UsageError when none does."""
+        run_sync(lambda: self._session.signal(self.run_id, name, data=data, by=by))
+
     def as_dict(self) -> dict[str, Any]:
         """Return the document that ``autoglm run --json`` prints."""
         return self._report.as_dict()

@@ -188,6 +188,9 @@ def _summary(run: Run, instance: Instance, causes: list[Link]) -> str:
         return f"it waits for attempt {instance.attempt + 1}{why}"
     if status is _S.PAUSED:
         reason = instance.held.reason if instance.held is not None else ""
+        question = instance.held.question if instance.held is not None else None
+        if question is not None:
+            return f"it waits for {'an answer: ' if question.kind in ('approval', 'effects') else ''}{reason}"
         return f"it is parked{': ' + reason if reason else ''}"
     return f"it has not begun{root}"
 

@@ -11,7 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-import shlex
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoglm.base.durations import format_duration
 from autoglm.base.errors import Failure
+from autoglm.cli.answers import answer_command
 from autoglm.cli.icons import icon_of, style_of
 from autoglm.cli.measure import harmless, width_of
 from autoglm.cli.rows import ENDED, FAILED, Active, Line, Progress, TaskView, fit, item_rows, task_row
@@ -255,11 +255,7 @@ class RunView:
 
     def how_to_answer(self, task: str, question: m.Question) -> str:
         """Return the command that answers a question."""
-        run = f"{self.run_id}{self.where}"
-        if question.kind == "signal":
-            return f"autoglm signal {run} {shlex.quote(harmless(question.signal or ''))}"
-        data = " --data JSON" if question.kind == "approval" and question.form else ""
-        return f"autoglm approve {run} {shlex.quote(harmless(task))}{data}"
+        return answer_command(f"{self.run_id}{self.where}", task, question)
 
     def _ended(
         self, task: str, status: str, at: float, failure: Failure | None = None, detail: str = ""

@@ -50,7 +50,7 @@ def _explain_run(session: Session, row: RunRow, run: Run, *, as_json: bool) -> N
     from autoglm.cli.output import say_json
 
     story = explain_run(run)
-    following = _next_of_run(session, row, story)
+    following = _answers(session, row, run, list(run.questions)[:3]) + _next_of_run(session, row, story)
     if as_json:
         data = msgspec.to_builtins(story)
         driven = row.owner if is_driven(row) else None
@@ -81,6 +81,17 @@ def _say_run(row: RunRow, story: RunStory, following: list[str]) -> None:
     if row.ended_at is None and not is_driven(row):
         say("nobody drives it")
     _say_next(following)
+
+
+def _answers(session: Session, row: RunRow, run: Run, tasks: list[str]) -> list[str]:
+    """Return the commands that answer what these tasks ask, as far as they ask anything."""
+    from autoglm.app.questions import open_questions
+    from autoglm.cli.answers import answer_command
+    from autoglm.cli.watch import where_option
+
+    where = f"{row.run_id}{where_option(session)}"
+    asked = [each for each in open_questions(run) if each.task in tasks and each.question.kind != "time"]
+    return [answer_command(where, each.task, each.question) for each in asked]
 
 
 def _next_of_run(session: Session, row: RunRow, story: RunStory) -> list[str]:
@@ -115,7 +126,7 @@ def _explain_task(session: Session, row: RunRow, run: Run, task: str, *, as_json
     instance = find_instance(run, task)
     story = _of_row(known) if instance is None else explain_task(run, instance)
     tried = _tried(session, row.run_id, task)
-    following = _next_of_task(session, row, story, tried)
+    following = _answers(session, row, run, [task]) + _next_of_task(session, row, story, tried)
     if as_json:
         data = msgspec.to_builtins(story)
         history = msgspec.to_builtins(tried)

@@ -161,14 +161,13 @@ def _questions(session: Session, row: RunRow) -> tuple[OpenQuestion, ...]:
 
 def _say_questions(session: Session, row: RunRow, questions: Sequence[OpenQuestion]) -> None:
     from autoglm.base.instants import format_instant
+    from autoglm.cli.answers import answer_command
     from autoglm.cli.measure import harmless
     from autoglm.cli.output import say
-    from autoglm.cli.view import RunView
     from autoglm.cli.watch import where_option
     from autoglm.engine.waiting import in_words
 
-    view = RunView(row.run_id, row.workflow)
-    view.where = where_option(session)
+    run = f"{row.run_id}{where_option(session)}"
     for each in questions[:_SHOWN_QUESTIONS]:
         question = each.question
         what = "" if question.kind in ("signal", "time") else "an answer: "
@@ -179,7 +178,7 @@ def _say_questions(session: Session, row: RunRow, questions: Sequence[OpenQuesti
         if question.deadline is not None and question.kind != "time":
             say(f"  until {format_instant(question.deadline)}, then: {question.on_deadline}")
         if question.kind != "time":
-            say(f"  {view.how_to_answer(each.task, question)}")
+            say(f"  {answer_command(run, each.task, question)}")
     if len(questions) > _SHOWN_QUESTIONS:
         say(f"… and {len(questions) - _SHOWN_QUESTIONS:,} more open questions: --json lists all")
 
