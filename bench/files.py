@@ -93,6 +93,31 @@ def chain(folder: Path, count: int, handler: str = "noop") -> Path:
     return project(folder, _tasks(lines))
 
 
+def decisions(folder: Path, count: int) -> Path:
+    """``count`` decisions that look at an input and take no branch."""
+    rule = "conditions: [{rule: inputs.n > 5, action: end}]"
+    lines = [f"  - {{name: d{number}, {rule}}}" for number in range(count)]
+    return project(folder, _with_input(_tasks([*lines, "  - {name: end, handler: noop}"])))
+
+
+def skips(folder: Path, count: int) -> Path:
+    """``count`` tasks whose condition is false."""
+    lines = [f"  - {{name: t{number}, handler: noop, when: inputs.n > 5}}" for number in range(count)]
+    return project(folder, _with_input(_tasks(lines)))
+
+
+def _with_input(text: str) -> str:
+    return text.replace("tasks:\n", "inputs: {n: {type: integer, default: 3}}\ntasks:\n", 1)
+
+
+def until(folder: Path, count: int) -> Path:
+    """``count`` iterations, each of which is given the result of the one before."""
+    loop = f"loop: {{until: index == {count - 1}, max_iterations: {count}}}"
+    given = '{number: "{{ index }}", text: x, previous: "{{ previous }}"}'
+    task = f"  - {{name: again, handler: step, with: {given}, {loop}}}"
+    return project(folder, _tasks([task], durability="process"))
+
+
 BIG_TASK = """\
   - name: step_{n}
     type: function

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.cases import calls, chain, correct, fanout, growing, load, loop, pages, peers, resume, rollback, startup
+from bench.cases import (
+    calls,
+    chain,
+    correct,
+    deciding,
+    fanout,
+    growing,
+    load,
+    loop,
+    pages,
+    peers,
+    resume,
+    rollback,
+    startup,
+    until,
+)
 from bench.measure import Row
 
 CASES: dict[str, Callable[[int, float], list[Row]]] = {
     "fanout": fanout.measure,
     "chain": chain.measure,
     "loop": loop.measure,
+    "until": until.measure,
+    "deciding": deciding.measure,
     "growing": growing.measure,
     "load": load.measure,
     "startup": startup.measure,

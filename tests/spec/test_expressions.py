@@ -569,3 +569,33 @@ def test_views_are_read_where_they_are_asked_only() -> None:
     assert compile_template("{{ v.a + 1 }}").evaluate(scope) == 2
     assert lazy.read == ["a", "a"]
     assert compile_template("{{ v | tojson }}").evaluate(scope) == '{"a": 1, "b": 2}'
+
+
+# ------------------------------------------------------------------------------------------------- simple comparisons
+
+
+@pytest.mark.parametrize("operator", ["==", "!=", "<", "<=", ">", ">="])
+@pytest.mark.parametrize("literal", ["3", "-1", "0", "'b'", "''", "true", "false", "none"])
+@pytest.mark.parametrize("value", [3, 2.5, -1, True, False, None, "b", "a", "", [3], {"x": 1}, Secret("b")])
+def test_simple_comparisons_are_decided_as_the_sandbox_decides_them(operator: str, literal: str, value: object) -> None:
+    """Both ways must agree, in what they give and in what they refuse."""
+    source = f"a.b {operator} {literal}"
+    simple, sandboxed = compile_condition(source), compile_condition(f"({source})")
+    assert (simple.names, simple.paths) == (sandboxed.names, sandboxed.paths)
+    outcomes = []
+    for template in (simple, sandboxed):
+        try:
+            outcomes.append(template.evaluate({"a": {"b": value}}.__getitem__))
+        except ExpressionError as error:
+            outcomes.append((error.code, error.message.replace(f"({source})", source)))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("scope", [{}, {"a": {}}, {"a": None}])
+def test_simple_comparisons_miss_what_is_missing_as_the_sandbox_does(scope: dict[str, object]) -> None:
+    said = []
+    for source in ("a.b > 3", "(a.b > 3)"):
+        with pytest.raises(ExpressionError) as caught:
+            compile_condition(source).evaluate(scope.__getitem__)
+        said.append((caught.value.code, caught.value.message))
+    assert said[0] == said[1]

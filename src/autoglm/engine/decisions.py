@@ -24,6 +24,7 @@ from autoglm.spec.expressions import ExpressionError
 if TYPE_CHECKING:
     from autoglm.engine.machine import Run
 
+_PLAIN: Final = frozenset({int, float, bool, type(None)})
 _OPERANDS: Final = 20
 """How many operands are recorded."""
 _LONG: Final = 200
@@ -115,7 +116,8 @@ def _note(operands: dict[str, Any], read: tuple[tuple[str, Any], ...], names: Na
         if name in operands or len(operands) >= _OPERANDS:
             continue
         try:
-            operands[name] = _shortened(redact(template.evaluate(names)))
+            value = template.evaluate(names)
+            operands[name] = value if type(value) in _PLAIN else _shortened(redact(value))
         except ExpressionError:  # the rule allowed for its being missing
             continue
 

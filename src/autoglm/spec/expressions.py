@@ -12,6 +12,8 @@ everything else is parsed by it at once and becomes code at its first evaluation
 
 from __future__ import annotations
 
+import operator
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -174,6 +176,62 @@ class _Condition(Template):
         return bool(self._inner.evaluate(scope))
 
 
+class _Comparison(Template):
+    """``path < literal``: what most conditions are, decided without the sandbox.
+
+    What goes wrong goes wrong again in the sandbox, which knows how to say it.
+    """
+
+    __slots__ = ("_compare", "_read", "_right", "_sandboxed")
+
+    def __init__(self, source: str, path: Path, compare: Callable[[Any, Any], bool], right: Any) -> None:
+        super().__init__(source, (path.root,), (path.chain,))
+        self._read = path.read
+        self._compare = compare
+        self._right = right
+        self._sandboxed: Template | None = None
+
+    def evaluate(self, scope: Scope) -> bool:
+        try:
+            left = self._read(scope)
+            if type(left) in _COMPARED:
+                return self._compare(left, self._right)
+        except (ExpressionError, TypeError):
+            pass
+        if self._sandboxed is None:
+            self._sandboxed = _Condition(self.source, _sandboxed(self.source))
+        return bool(self._sandboxed.evaluate(scope))
+
+
+_COMPARED: Final = frozenset({type(None), bool, int, float, str})
+_OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_COMPARISON: Final = re.compile(
+    r"(?P<path>[^<>=!]+?)\s*(?P<operator>==|!=|<=|>=|<|>)\s*"
+    r"(?:(?P<integer>-?[0-9]{1,15})|'(?P<text>[^'\\{}\n]*)'|(?P<word>true|false|none))\s*"
+)
+
+
+def _comparison(source: str) -> Template | None:
+    """Return the template of ``path < literal``; None for everything else."""
+    match = _COMPARISON.fullmatch(source)
+    path = scan_path(match["path"]) if match is not None else None
+    if match is None or path is None:
+        return None
+    right: Any = match["text"]
+    if match["integer"] is not None:
+        right = int(match["integer"])
+    elif match["word"] is not None:
+        right = {"true": True, "false": False, "none": None}[match["word"]]
+    return _Comparison(source, path, _OPERATORS[match["operator"]], right)
+
+
 _templates: dict[str, Template] = {}
 _expressions: dict[str, Template] = {}
 _conditions: dict[str, Template] = {}
@@ -254,19 +312,25 @@ def _expression(source: str) -> Template:
     path = scan_path(text)
     if path is not None:
         return _PathTemplate(source, path)
+    return _sandboxed(source)
+
+
+def _sandboxed(source: str) -> Template:
     from autoglm.spec.sandbox import Program
 
     try:
         return _ProgramTemplate(source, Program.of_expression(source))
     except ExpressionError:
-        if "{{" in text or "{%" in text:
+        if "{{" in source or "{%" in source:
             raise _mixed() from None
         raise
 
 
 def _condition(source: str) -> Template:
     constant = {"true": True, "false": False}.get(source.strip())
-    return _Constant(constant) if constant is not None else _Condition(source, _expression(source))
+    if constant is not None:
+        return _Constant(constant)
+    return _comparison(source) or _Condition(source, _expression(source))
 
 
 def _mixed() -> ExpressionError:
