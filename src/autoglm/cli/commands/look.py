@@ -90,19 +90,24 @@ def _tasks(session: Session, row: RunRow, status: str | None, limit: int) -> lis
 
     workflow, _ = read_definition(store, read_current(store, row.run_id))
     found: list[TaskRow] = []
+    alternatives: set[str] = set()
     sections = tuple(f"{name}." for name in workflow.sections())
     waiting = [(task, f"{name}.{task.name}") for name, tasks in workflow.sections().items() for task in tasks][::-1]
     waiting += [(task, task.name) for task in reversed(workflow.tasks)]
     while waiting and len(found) < limit:
         task, path = waiting.pop()
         known = store.get_task(row.run_id, path)
+        if known is None and path in alternatives:  # another one was chosen, or none yet
+            continue
         if known is not None or not path.startswith(sections):
             found.append(known if known is not None else _pending(path))
         undo = None if task.rollback is None else store.get_task(row.run_id, f"{path}{SUFFIX}")
         if undo is not None:
             found.append(undo)
         if task.loop is None:
-            waiting.extend((inner, f"{path}.{inner.name}") for inner in reversed(task.tasks))
+            inside = [(inner, f"{path}.{inner.name}") for inner in reversed(task.tasks)]
+            waiting.extend(inside)
+            alternatives |= {inner for _, inner in inside if "choose" in task.options}
     return found
 
 
