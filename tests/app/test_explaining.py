@@ -104,3 +104,12 @@ def test_looking_changes_nothing() -> None:
         if found is not None:
             explain_task(looked_at, found)
     assert looked_at.snapshot() == before
+
+
+def test_what_waits_for_a_person_is_told_for_whom() -> None:
+    ask = task("ask", type="approval", executor=None, options={"message": "ship it?", "who": ["ann"]})
+    run = world(ask, task("ship", "ask"))
+    found = story(run, "ask")
+    assert found.summary.startswith("it waits for an answer")
+    assert len(found.waits) == 1
+    assert [link.task for link in story(run, "ship").causes] == ["ask"]

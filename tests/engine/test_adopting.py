@@ -7,6 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoglm.engine.adopting import can_adopt
 from autoglm.engine.redoing import what_is_done_again
 from autoglm.engine.states import RunStatus
 from autoglm.spec.changes import Definition, Kind, compare
@@ -164,7 +165,7 @@ def test_a_changed_run_keeps_what_did_not_change_ends_and_replays_to_itself(
             world._something(random, 0.2, 0.05)
     for _ in range(2):
         edited = data.draw(edits(world.graph.workflow))
-        if world.run.status is RunStatus.CANCELLING:
+        if not can_adopt(world.run):
             return
         changes = compare(Definition(world.graph.workflow), Definition(edited))
         untouched = kept_results(

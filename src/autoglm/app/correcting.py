@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from autoglm.app.definitions import Difference, difference, refuse_changed
 from autoglm.base.diagnostics import did_you_mean
 from autoglm.base.errors import UsageError
+from autoglm.engine.adopting import can_adopt
 from autoglm.engine.redoing import Again, Why, what_is_done_again
 from autoglm.engine.states import RUN_FINAL, RunStatus
 from autoglm.spec.changes import Kind
@@ -108,6 +109,14 @@ def _plan(session: Session, run_id: str, tasks: tuple[str, ...], file: File, wha
     run = replayed.run
     if file is File.REFUSE:
         refuse_changed(session, run_id, run, what)
+    if file is File.WITH_CHANGES and not can_adopt(run):
+        message = (
+            f"run {run_id} comes to its end, or undoes what a part of it did: it cannot take up a changed file now"
+        )
+        hint = (
+            f"`autoglm resume {run_id} --as-recorded` lets it end; `autoglm retry {run_id} --with-changes` then goes on"
+        )
+        raise UsageError(message, code="workflow-changed", hint=hint)
     change = difference(session, run) if file is File.WITH_CHANGES else None
     graph = run.graph if change is None else change.loaded.graph
     check_tasks(run, tasks)

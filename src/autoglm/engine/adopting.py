@@ -17,7 +17,7 @@ from autoglm.engine import forgetting, groups, undoing
 from autoglm.engine import messages as m
 from autoglm.engine.reopening import Chosen, below, choose, set_back, unblock
 from autoglm.engine.state import Instance, Scope
-from autoglm.engine.states import TaskStatus
+from autoglm.engine.states import RunStatus, TaskStatus
 from autoglm.graph.model import Graph, Node, ScopePlan
 
 if TYPE_CHECKING:
@@ -102,6 +102,13 @@ def adopt(state: RunState, event: m.DefinitionChanged, graph: Graph, at: float) 
     for instance in waiting:
         if id(instance) not in redone and is_there(instance):
             state.ready(instance)
+
+
+def can_adopt(state: RunState) -> bool:
+    """Return whether a run may go on by another definition: not while it, or a part of it, comes to its end."""
+    if state.is_final:
+        return True
+    return state.status is not RunStatus.CANCELLING and state.ending is None and not state.undos
 
 
 def is_there(instance: Instance) -> bool:

@@ -263,9 +263,7 @@ class Run(RunState):
 
     def _adopt(self, stimulus: m.Adopt) -> None:
         """Go on by a changed definition."""
-        if self.compile is None or self.status is RunStatus.CANCELLING or self.undos:
-            return
-        if self.ending is not None and not self.is_final:
+        if self.compile is None or not adopting.can_adopt(self):
             return
         event = stimulus.event
         self._blobs[event.definition.digest] = self._unsaved[event.definition.digest] = stimulus.definition

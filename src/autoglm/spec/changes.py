@@ -94,7 +94,9 @@ def compare(old: Definition, new: Definition) -> list[Change]:
 def workflow_changes(old: Workflow, new: Workflow) -> list[str]:
     """Return the fields of the workflow itself that differ, such as ``outputs``; not those that tasks read."""
     names = ("name", "inputs", "outputs", "pools", "max_parallel", "schedule", "vars", "models")
-    return [name for name in names if getattr(old, name, None) != getattr(new, name, None)]
+    found = [name for name in names if getattr(old, name, None) != getattr(new, name, None)]
+    before, after = old.sections(), new.sections()
+    return found + [name for name in ("on_error", "finally") if before.get(name) != after.get(name)]
 
 
 def _compare(
