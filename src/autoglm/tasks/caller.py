@@ -95,7 +95,7 @@ class Caller:
         environment = os.environ if attempt.environment is None else attempt.environment
         keeping = None if attempt.account is None else attempt.account.keeping
         if keeping is not None and keeping.cassette is not None and keeping.cassette.is_replayed:
-            environment = {**_NO_KEYS, **{name: environment[name] for name in _ADDRESSES if name in environment}}
+            environment = {**NO_KEYS, **{name: environment[name] for name in _ADDRESSES if name in environment}}
         return resolve_model(name, attempt.models, attempt.project_models, environment)
 
     async def chat(
@@ -255,7 +255,7 @@ class Caller:
             await asyncio.to_thread(self.governor.close)
 
 
-_NO_KEYS = {provider.key_variables[0]: "replayed" for provider in PROVIDERS.values() if provider.key_variables}
+NO_KEYS = {provider.key_variables[0]: "replayed" for provider in PROVIDERS.values() if provider.key_variables}
 """What stands for keys where a cassette answers and nobody is called."""
 _ADDRESSES = (
     *("AUTOGLM_BASE_MODEL", "AUTOGLM_CHAT_MODEL", "AUTOGLM_BASE_URL"),

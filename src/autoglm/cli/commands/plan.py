@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 from autoglm.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from autoglm.app.estimating import Estimate, Range
     from autoglm.app.loading import Loaded
     from autoglm.app.planning import Plan, Planned
 
@@ -20,6 +23,10 @@ def plan(
     environment: options.Environment = None,
 ) -> int:
     """Show what a run would do; run nothing."""
+    import msgspec
+
+    from autoglm.app.accounts import own_prices
+    from autoglm.app.estimating import estimate
     from autoglm.app.planning import plan_of
     from autoglm.app.session import Session
     from autoglm.cli.given import read_inputs
@@ -29,10 +36,12 @@ def plan(
         loaded = session.load(file)
         given = read_inputs(loaded.workflow, inputs or [], None)
         found = plan_of(loaded, session.catalog, session.project.root, given)
+        settings = session.project.settings
+        used = estimate(loaded, found, settings.models, own_prices(settings))
     if json:
-        say_json(_data(loaded, found))
+        say_json(_data(loaded, found) | {"estimate": msgspec.to_builtins(used)})
     else:
-        _say(loaded, found)
+        _say(loaded, found, used)
     return 0
 
 
@@ -59,10 +68,11 @@ def _data(loaded: Loaded, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _say(loaded: Loaded, plan: Plan) -> None:
+def _say(loaded: Loaded, plan: Plan, used: Estimate) -> None:
     from autoglm.cli.measure import harmless
     from autoglm.cli.output import say, warn
     from autoglm.cli.tables import say_table
+    from autoglm.cli.usage import money
 
     for doubt in loaded.diagnostics:
         warn(str(doubt))
@@ -84,11 +94,26 @@ def _say(loaded: Loaded, plan: Plan) -> None:
     say(f"longest path: {len(path)} tasks: {' → '.join(path[:_SHOWN_PATH])}{more}")
     if any(task.calls is not None for task in plan.tasks):
         say(f"model calls: {plan.model_calls}{_cached(plan)}")
+        say(f"about {_between(used.tokens, _whole)} tokens, {_between(used.cost, money)}{_unpriced(used)}")
     limits = [f"{name} {limit}" for name, limit in plan.limits.items() if limit is not None and name != "max_parallel"]
     if workflow.max_parallel is not None:
         limits.insert(0, f"whole run {workflow.max_parallel}")
     if limits:
         say(f"at once at most: {', '.join(limits)}")
+
+
+def _between(found: Range, shown: Callable[[float], str]) -> str:
+    if found.most is None:
+        return f"{shown(found.least)} or more" if found.least else "an unknown number of"
+    return shown(found.most) if found.least == found.most else f"{shown(found.least)} to {shown(found.most)}"
+
+
+def _whole(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+def _unpriced(used: Estimate) -> str:
+    return f"; nobody knows what {', '.join(used.unpriced)} costs" if used.unpriced else ""
 
 
 def _name(task: Planned) -> str:
