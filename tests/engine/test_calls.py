@@ -245,3 +245,14 @@ def test_a_choice_may_be_skipped_fail_and_be_taken_up_again(play: Play) -> None:
     world.succeed("a.y", b"2")
     assert running(world) == ["b"]
     assert result(world, "a") == 2
+
+
+def test_what_is_chosen_waits_for_none_of_the_others_and_starts_none(play: Play) -> None:
+    options = {"conditions": [{"rule": "true", "action": "b"}]}
+    inner = [task("a", type="decision", executor=None, options=options), task("b"), task("c", "b")]
+    for chosen, ran in (("a", []), ("b", ["x.b"]), ("c", ["x.c"])):
+        world = play(choice("x", chosen, *inner))
+        assert running(world) == ran
+        for name in ran:
+            world.succeed(name)
+        assert world.run.status is RunStatus.SUCCEEDED

@@ -81,6 +81,15 @@ def test_choices_that_are_wrong(scene: Scene) -> None:
           - {name: d, choose: [count], allow: {count: {}}}
           - {name: e, choose: "{{ run.id }}", allow: []}
     """)
+    scene.run("""
+        tasks:
+          - name: a
+            choose: "{{ run.id }}"
+            allow:
+              one: {conditions: [{rule: run.id != 'x', action: two}]}
+              two: {handler: count}
+              three: {handler: count, with: {index: "{{ tasks.two.result }}"}}
+    """)
     scene.run(
         "tasks: [{name: a, choose: '{{ run.workflow }}', allow: {flo: {handler: count}, other: {handler: count}}}]"
     )

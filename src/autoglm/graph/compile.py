@@ -111,9 +111,12 @@ class _Compiler:
 
     # ---------------------------------------------------------------------------------------------------- scopes
 
-    def scope(self, tasks: tuple[Task, ...], prefix: str) -> tuple[ScopePlan, set[str]]:
-        """Return the plan, and the names its templates read that lie further out."""
-        tasks = tuple(self._with_called_functions(tasks))
+    def scope(self, tasks: tuple[Task, ...], prefix: str, *, are_alone: bool = False) -> tuple[ScopePlan, set[str]]:
+        """Return the plan, and the names its templates read that lie further out.
+
+        ``are_alone``: only one of the tasks will run, so none waits for another.
+        """
+        tasks = tasks if are_alone else tuple(self._with_called_functions(tasks))
         names: dict[str, int] = {}
         for local, task in enumerate(tasks):
             names.setdefault(alias(task.name), local)
@@ -123,7 +126,7 @@ class _Compiler:
         self.nodes.extend([None] * len(tasks))  # type: ignore[list-item]  # filled below, after the nodes inside
         parts = [self._part(task, prefix, names, outer) for task in tasks]
         targets = _branches(tasks, names)
-        edges = [self._edges(part, local, names, targets) for local, part in enumerate(parts)]
+        edges = [() if are_alone else self._edges(part, local, names, targets) for local, part in enumerate(parts)]
         upstreams = [[edge.upstream for edge in node_edges] for node_edges in edges]
         if len(topological(upstreams)) != len(tasks):
             raise EngineError(f"the scope {prefix or 'root'!r} has a cycle", code="cycle")
@@ -192,7 +195,9 @@ class _Compiler:
 
     def _part(self, task: Task, prefix: str, names: Mapping[str, int], outer: set[str]) -> _Part:
         path = f"{prefix}{task.name}"
-        body, read = self.scope(task.tasks, f"{path}.") if task.type == "group" else (None, set())
+        body, read = None, set[str]()
+        if task.type == "group":
+            body, read = self.scope(task.tasks, f"{path}.", are_alone=_is_choice(task))
         part = _Part(task, path, body, self._pools(task), self._executor(task), self.key, self._callee(task))
         for template in part.templates():
             self.shared.reads |= template.names

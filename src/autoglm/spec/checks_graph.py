@@ -28,6 +28,7 @@ def check_graph(scopes: Iterable[ScopeInfo], catalog: Catalog, report: Report) -
         for info in scope.tasks:
             _check_upstreams(info, report)
             _check_targets(info, catalog, report)
+            _check_alone(info, report)
         leftover = _check_cycles(scope, report)
         never = _check_conditions(scope, report)
         if not leftover:
@@ -77,6 +78,23 @@ def _check_targets(info: TaskInfo, catalog: Catalog, report: Report) -> None:
             hint = hint or suggest(action, _others(info), what="the tasks are")
             message = f"the decision `{info.task.name}` leads to `{action}`, which is neither a task nor a function"
             report.task(info.task, path, "unknown-task", message, hint=hint, word=action)
+
+
+def _check_alone(info: TaskInfo, report: Report) -> None:
+    """Refuse what ties a task of a choice to another: only one of them runs."""
+    owner = info.scope.owner
+    if owner is None or "choose" not in owner.task.options:
+        return
+    name = info.task.name
+    for up, edge in info.upstreams.items():
+        if edge.is_data and up != info.index:
+            other = info.scope.tasks[up].task.name
+            message = f"`{name}` reads `{other}`, and of those in `allow` only one runs"
+            report.task(info.task, edge.path, "choice-dependency", message, hint="put both into a group", word=other)
+    if info.targets:
+        message = f"the decision `{name}` leads to other tasks, and of those in `allow` only one runs"
+        hint = "put the decision and its branches into a group"
+        report.task(info.task, (), "choice-dependency", message, hint=hint)
 
 
 # ----------------------------------------------------------------------------------------------------------- cycles
