@@ -91,6 +91,22 @@ def test_a_branch_of_two_decisions_runs_when_one_of_them_chose_it(play: Play) ->
         assert status(world, "x") == ("running" if runs else "skipped")
 
 
+def test_a_branch_of_a_decision_that_was_skipped_was_not_chosen(play: Play) -> None:
+    world = play(
+        task("first"),
+        decision("outer", ("result > 8", "deep"), after="first", default="other"),
+        task("deep", "outer"),
+        decision("inner", ("true", "leaf"), after="deep"),
+        task("leaf", "first inner"), task("other", "outer"),
+    )  # fmt: skip
+    world.succeed("first", b"1")
+    assert statuses(world) == {
+        "first": "succeeded", "outer": "succeeded", "deep": "skipped", "inner": "skipped", "leaf": "skipped",
+        "other": "running",
+    }  # fmt: skip
+    assert reason(world, "leaf") == "`inner` was skipped"
+
+
 def test_a_rule_that_cannot_be_asked_fails_the_decision(play: Play) -> None:
     world = play(decision("d", ("nobody > 1", "x")), task("x", "d"))
     assert statuses(world) == {"d": "failed", "x": "skipped"}

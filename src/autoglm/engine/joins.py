@@ -85,7 +85,9 @@ def _judge_edges(node: Node, scope: Scope) -> Judgement:
             (bad if is_awaited_failure else ok).append(upstream.node.name)
         elif edge.is_branch and upstream.status is TaskStatus.SUCCEEDED:
             chosen = chosen or _is_chosen(upstream, node, edge)
-            (ok if chosen else not_chosen).append(upstream.node.name)
+            (ok if chosen else not_chosen).append(f"`{upstream.node.name}` chose another branch")
+        elif edge.is_branch and not upstream.is_failure:  # nobody decided, so nothing was chosen
+            not_chosen.append(f"`{upstream.node.name}` was skipped")
         elif upstream.status is TaskStatus.SUCCEEDED:
             ok.append(upstream.node.name)
         elif upstream.is_failure:
@@ -93,7 +95,7 @@ def _judge_edges(node: Node, scope: Scope) -> Judgement:
         else:
             skipped.append(upstream.node.name)
     if not_chosen and not chosen and not waiting:
-        return Judgement(Verdict.SKIP, f"`{not_chosen[0]}` chose another branch")
+        return Judgement(Verdict.SKIP, not_chosen[0])
     return _by_join(node.join, ok, skipped, bad, waiting=waiting)
 
 
