@@ -104,6 +104,58 @@ def test_a_file_that_does_not_fit_its_workflow(scene: Scene) -> None:
     scene.shows("bad-inputs", "unknown-task", "mock-not-work", "expect-not-a-decision", "unknown-name")
 
 
+def test_answers_and_signals_that_nobody_waits_for(scene: Scene) -> None:
+    flow = """
+        tasks:
+          - {name: ask, type: approval, message: "Well?", who: ann}
+          - {name: go, type: wait, signal: started, depends_on: ask}
+          - {name: work, script: work.sh, depends_on: go}
+        """
+    scene.write("flow.yaml", flow)
+    scene.write("work.sh", "exit 0\n")
+    scene.write(
+        "tests/flow.test.yaml",
+        """
+        workflow: flow.yaml
+        cases:
+          - name: said wrongly
+            answers: {ask: yes, go: {by: ann}, work: {answer: perhaps, who: ann}}
+            signals: {started: 5}
+        """,
+    )
+    assert scene.autoglm("test") == 2
+    scene.write(
+        "tests/flow.test.yaml",
+        """
+        workflow: flow.yaml
+        cases:
+          - name: said to nobody
+            answers: {aks: approve, work: reject}
+            signals: {begun: {after: 2h}}
+            mocks: {ask: {value: 1}}
+        """,
+    )
+    assert scene.autoglm("test") == 2
+    scene.write(
+        "tests/flow.test.yaml",
+        """
+        workflow: flow.yaml
+        cases:
+          - name: nobody answers
+          - name: somebody answers who may not
+            answers: {ask: approve}
+          - name: nobody starts it
+            answers: {ask: {answer: approve, by: ann}}
+          - name: all is said
+            answers: {ask: {answer: approve, by: ann, after: 3d}}
+            signals: {started: {after: 4h}}
+            expect: {check: run.seconds >= 76 * 3600}
+        """,
+    )
+    assert scene.autoglm("test") == 1
+    scene.shows("answer-not-asked", "signal-not-awaited")
+
+
 def test_a_workflow_that_is_not_there_or_wrong(scene: Scene) -> None:
     project(scene, "workflow: config/flow.yaml\ncases: {a: {}}\n")
     assert scene.autoglm("test") == 2

@@ -376,6 +376,11 @@ class Session:
         if self._runner is not None:
             self._runner.drain()
 
+    def post(self, stimulus: m.Stimulus) -> None:
+        """Hand news to the present run, on the loop's thread; without one, it is lost."""
+        if self._runner is not None:
+            self._runner.post(stimulus)
+
     def abort(self) -> None:
         """Stop the present run's attempts now; it stays resumable."""
         self._stop_asked = "abort"

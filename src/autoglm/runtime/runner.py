@@ -177,6 +177,8 @@ class Runner:
             self._bug = error
         if self._bug or self._broken or self._inbox or self._is_over() or self.run.next_due() != self._timer_due:
             self._wake.set()
+        else:
+            self._timers.rest(self._is_still)
 
     async def _wait(self) -> None:
         self._wake.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autoglm.testing.cases import Answer as Answer
     from autoglm.testing.executors import ExecutorTests as ExecutorTests
     from autoglm.testing.stores import StoreTests as StoreTests
     from autoglm.testing.workflows import TestedRun as TestedRun
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from autoglm.testing.workflows import run_workflow as run_workflow
 
 _EXPORTS = {
+    "Answer": "autoglm.testing.cases",
     "ExecutorTests": "autoglm.testing.executors",
     "StoreTests": "autoglm.testing.stores",
     "TestedRun": "autoglm.testing.workflows",
@@ -21,7 +23,7 @@ _EXPORTS = {
     "run_workflow": "autoglm.testing.workflows",
 }
 
-__all__ = ["ExecutorTests", "StoreTests", "TestedRun", "failing", "mock", "run_workflow"]
+__all__ = ["Answer", "ExecutorTests", "StoreTests", "TestedRun", "failing", "mock", "run_workflow"]
 
 
 def __getattr__(name: str) -> Any:

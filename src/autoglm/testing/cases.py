@@ -57,6 +57,31 @@ class Mock:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What a person answers when a task asks."""
+
+    approved: bool
+    data: Any = None
+    """JSON data for the form."""
+    comment: str = ""
+    by: str = ""
+    after: float = 0.0
+    """Seconds from the question to the answer, by the case's clock."""
+    path: Path = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A signal that comes when somebody waits for it."""
+
+    data: Any = None
+    by: str = ""
+    after: float = 0.0
+    """Seconds from when it is first waited for."""
+    path: Path = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """An expression that must be true when the run has ended."""
 
@@ -125,6 +150,9 @@ class Case:
     environment: Mapping[str, str] = field(default_factory=dict)
     """The variables that templates may read. None other is there."""
     secrets: Mapping[str, str] = field(default_factory=dict)
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    """By the static path of the task that asks, or the id of one instance, which goes first."""
+    signals: Mapping[str, Given] = field(default_factory=dict)
     offline: bool = False
     clock: Clock = Clock.VIRTUAL
     start: float | None = None

@@ -47,6 +47,7 @@ class _Fitting:
             yield from self._inputs(case)
             for task, mock in case.mocks.items():
                 yield from self._mock(task, mock)
+            yield from self._people(case)
             yield from self._expectation(case)
 
     def _inputs(self, case: Case) -> Iterator[Diagnostic]:
@@ -76,13 +77,10 @@ class _Fitting:
             yield self._unknown(task, mock.path, key=True)
             return
         if node.kind is not NodeKind.WORK:
-            hint = (
-                "let its rules decide: give the inputs and results that they read"
-                if node.kind is NodeKind.DECISION
-                else f"mock the tasks in it: {', '.join(f'`{path}`' for path in self._inside(task))}"
-            )
             message = f"`{task}` is {what_is(node)}, and only what does work can be mocked"
-            yield self.document.diagnostic("mock-not-work", message, mock.path, key=True, hint=hint)
+            yield self.document.diagnostic(
+                "mock-not-work", message, mock.path, key=True, hint=self._instead(task, node)
+            )
             return
         outcomes = [(each, (*mock.path, "sequence", index)) for index, each in enumerate(mock.sequence)]
         if mock.always is not None:
@@ -91,8 +89,31 @@ class _Fitting:
             if outcome.value is not None:
                 yield from self._names(outcome.value, mock_names(self.nodes.chain(task)), (*path, "value"))
 
-    def _inside(self, task: str) -> list[str]:
-        return [path for path in self.nodes if path.startswith(f"{task}.")][:5]
+    def _instead(self, task: str, node: Node) -> str:
+        if node.kind is NodeKind.DECISION:
+            return "let its rules decide: give the inputs and results that they read"
+        if node.kind is NodeKind.WAIT:
+            return "waiting costs no time; `answers` and `signals` say what it waits for"
+        inside = [path for path in self.nodes if path.startswith(f"{task}.")]
+        return f"mock the tasks in it: {', '.join(f'`{path}`' for path in inside[:5])}"
+
+    def _people(self, case: Case) -> Iterator[Diagnostic]:
+        for task, answer in case.answers.items():
+            node = self.nodes.get(static(task))
+            if node is None:
+                yield self._unknown(task, answer.path, key=True)
+            elif node.task.type != "approval":
+                hint = "an answer is for a task of `type: approval`"
+                message = f"`{task}` asks nobody"
+                yield self.document.diagnostic("answer-not-asked", message, answer.path, key=True, hint=hint)
+        awaited = [str(node.task.options["signal"]) for node in self.graph.nodes if "signal" in node.task.options]
+        if any("{" in name for name in awaited):
+            return  # what comes of a template is not known before
+        for name, signal in case.signals.items():
+            if name not in awaited:
+                known = f"it waits for {', '.join(sorted(set(awaited)))}" if awaited else None
+                message = f"no task waits for the signal `{name}`"
+                yield self.document.diagnostic("signal-not-awaited", message, signal.path, key=True, hint=known)
 
     def _expectation(self, case: Case) -> Iterator[Diagnostic]:
         expect, path = case.expect, case.expect.path

@@ -69,4 +69,12 @@ class TaskNames(Mapping[str, Node]):
 
 def what_is(node: Node) -> str:
     """Return what a node is that does no work itself."""
-    return {NodeKind.DECISION: "a decision", NodeKind.CALL: "a call of another workflow"}.get(node.kind, "a group")
+    match node.kind:
+        case NodeKind.DECISION:
+            return "a decision"
+        case NodeKind.CALL:
+            return "a call of another workflow"
+        case NodeKind.WAIT:
+            return "a task that waits"
+        case _:
+            return "a group"

@@ -21,6 +21,8 @@ from autoglm.runtime.timers import RealTimers
 from autoglm.testing.cases import Case, Clock
 from autoglm.testing.checking import Mismatch, mismatches
 from autoglm.testing.clock import DEFAULT_START, VirtualClock
+from autoglm.testing.naming import static
+from autoglm.testing.people import People
 from autoglm.testing.played import Played, Trace
 from autoglm.testing.stand_ins import StandIns
 
@@ -81,25 +83,44 @@ async def perform(
         clock=time.time if clock is None else clock,
         stage=stage,
     )
-    trace = Trace()
+    trace, people = Trace(), People(case, clock, session.post)
     made: list[Run] = []
     driving = asyncio.ensure_future(
         session.run(
-            loaded, case.inputs, offline=case.offline, run_id=_run_id(case), observers=[trace], on_created=made.append
+            loaded,
+            case.inputs,
+            offline=case.offline,
+            run_id=_run_id(case),
+            observers=[trace, people],
+            on_created=made.append,
         )
     )
     broken: list[Mismatch] = []
 
     def stuck() -> None:
-        waits = ", ".join(f"`{instance.id}`" for instance in made[0].running) if made else ""
-        told = f" for {waits}" if waits else ""
-        broken.append(Mismatch(f"the run waits{told}, and nothing will ever happen", case.path))
-        session.abort()
+        if not broken:
+            broken.append(_stuck(made[0], case))
+            session.abort()
 
     if clock is not None:
         clock.on_stuck = stuck
     report = await _within(driving, case, session, broken)
+    if people.refused:  # whatever else came of it, came of that
+        broken = [Mismatch(f"the answer does not count: {message}", path) for message, path in people.refused]
     return Played(loaded.graph, made[0], report, session, trace, stand_ins.calls), broken
+
+
+def _stuck(run: Run, case: Case) -> Mismatch:
+    """Say what a run waits for that will never happen."""
+    asked = [(task, instance.held.question) for task, instance in run.questions.items() if instance.held is not None]
+    signals = sorted({question.signal for _, question in asked if question is not None and question.signal})
+    tasks = [task for task, question in asked if question is not None and not question.signal]
+    waits = [f"an answer to `{task}`" for task in tasks[:3]] + [f"the signal `{name}`" for name in signals[:3]]
+    hint = f"hint: add `answers: {{{static(tasks[0])}: approve}}`" if tasks else ""
+    if signals and not tasks:
+        hint = f"hint: add `signals: {{{signals[0]}: {{data: …}}}}`"
+    told = ", and ".join(waits) or "what will never happen"
+    return Mismatch(f"the run waits for {told}, and the case gives none", case.path, (hint,) if hint else ())
 
 
 def _run_id(case: Case) -> str:

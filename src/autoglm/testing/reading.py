@@ -1,7 +1,7 @@
 """A ``.test.yaml`` file read: what it says, and everything in it that cannot be meant.
 
 What stands at the top of the file beside ``workflow`` and ``cases`` holds for every case; a case's own goes first, name
-by name for ``inputs``, ``mocks``, ``environment`` and ``secrets``.
+by name for ``inputs``, ``mocks``, ``answers``, ``signals``, ``environment`` and ``secrets``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from autoglm.spec.values import Values
 from autoglm.testing.cases import Case, CaseFile, Clock, Mock
 from autoglm.testing.expectations import Expectations
 from autoglm.testing.mock_fields import MockReader
+from autoglm.testing.people import PeopleReader
 
-_SHARED = ("inputs", "mocks", "environment", "secrets", "offline", "clock", "start", "timeout")
+_SHARED = ("inputs", "mocks", "answers", "signals", "environment", "secrets", "offline", "clock", "start", "timeout")
 _CASE = ("name", "description", *_SHARED, "expect")
 _FILE = ("workflow", "description", *_SHARED, "cases")
 _OTHER_WORDS = {
     "env": "environment",
+    "approvals": "answers",
+    "approve": "answers",
+    "events": "signals",
     "input": "inputs",
     "mock": "mocks",
     "stubs": "mocks",
@@ -54,6 +58,7 @@ class _Reader:
     def __init__(self, values: Values) -> None:
         self.values = values
         self._mocks = MockReader(values)
+        self._people = PeopleReader(values)
         self._expectations = Expectations(values)
 
     def file(self, document: Document) -> CaseFile | None:
@@ -130,6 +135,10 @@ class _Reader:
             found["inputs"] = values.mapping(data["inputs"], path, "inputs")
         if "mocks" in data:
             found["mocks"] = self._all_mocks(data["mocks"], path)
+        if "answers" in data:
+            found["answers"] = self._people.answers(data["answers"], path)
+        if "signals" in data:
+            found["signals"] = self._people.signals(data["signals"], path)
         for key in ("environment", "secrets"):
             if key in data:
                 found[key] = values.text_mapping(data[key], path, key)

@@ -56,6 +56,14 @@ def _shared() -> dict[str, Schema]:
             {"type": ["object", "null"], "additionalProperties": _ref("mock")},
             "What stands in for the work of tasks, by task: `fetch`, `process.ship`.",
         ),
+        "answers": _said(
+            {"type": ["object", "null"], "additionalProperties": _answer()},
+            "What people answer, by the task that asks.",
+        ),
+        "signals": _said(
+            {"type": ["object", "null"], "additionalProperties": _signal()},
+            "Signals that come when they are waited for, by name.",
+        ),
         "environment": _said(_SCALARS, "The variables that templates may read. No other is set."),
         "secrets": _said(_SCALARS, "What templates read as `secrets.NAME`."),
         "offline": _said({"type": "boolean"}, "The stand-in answers for models that have no mock."),
@@ -63,6 +71,17 @@ def _shared() -> dict[str, Schema]:
         "start": _said(_TEXT, "What the virtual clock shows at first, such as `2026-03-01T09:00:00Z`."),
         "timeout": _said(_ref("duration"), "Real time after which a case is given up."),
     }
+
+
+def _answer() -> Schema:
+    word: Schema = {"enum": ["approve", "reject"]}
+    more = {"data": {}, "comment": {"type": "string"}, "by": {"type": "string"}, "after": _ref("duration")}
+    return {"anyOf": [word, _closed({"answer": word, **more}, required=["answer"])]}
+
+
+def _signal() -> Schema:
+    signal = _closed({"data": {}, "by": {"type": "string"}, "after": _ref("duration")})
+    return {"anyOf": [signal, {"type": "null"}]}
 
 
 def _outcome() -> dict[str, Schema]:

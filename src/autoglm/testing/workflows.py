@@ -25,7 +25,7 @@ from autoglm.base.errors import TaskError, UsageError
 from autoglm.config.project import Project
 from autoglm.executors.failures import as_task_error
 from autoglm.graph.model import Graph, NodeKind
-from autoglm.testing.cases import Case, Clock, Mock, Outcome, Per
+from autoglm.testing.cases import Answer, Case, Clock, Given, Mock, Outcome, Per
 from autoglm.testing.coverage import Coverage, coverage_of
 from autoglm.testing.naming import TaskNames, what_is
 from autoglm.testing.played import Played
@@ -120,14 +120,17 @@ def run_workflow(
     offline: bool = False,
     environment: Mapping[str, str] | None = None,
     secrets: Mapping[str, str] | None = None,
+    answers: Mapping[str, bool | Answer] | None = None,
+    signals: Mapping[str, Any] | None = None,
     timeout: float = 60.0,
 ) -> TestedRun:
     """Run a workflow (a file, or one that was loaded or built) with stand-ins, in memory; return what came of it.
 
     ``mocks`` are by task (``group.task`` inside of groups and loops): what :func:`mock` gives, a value, an error, or a
-    function. ``clock`` is ``virtual``, where no wait takes time, or ``real``. Templates and models see the variables of
-    ``environment`` and ``secrets``, no others. A model without a mock is refused unless ``offline``. ``timeout`` is in
-    real seconds.
+    function. ``answers`` are by the task that asks: true (approve), false, or an :class:`Answer`; ``signals`` give the
+    data of signals by name, when they are waited for. ``clock`` is ``virtual``, where no wait takes time, or ``real``.
+    Templates and models see the variables of ``environment`` and ``secrets``, no others. A model without a mock is
+    refused unless ``offline``. ``timeout`` is in real seconds.
 
     Raises:
         SpecError: the workflow file is wrong.
@@ -144,6 +147,8 @@ def run_workflow(
         mocks={task: _mock(task, each, loaded.graph) for task, each in (mocks or {}).items()},
         environment=dict(environment or {}),
         secrets=dict(secrets or {}),
+        answers={task: _answer(each) for task, each in (answers or {}).items()},
+        signals={name: each if isinstance(each, Given) else Given(each) for name, each in (signals or {}).items()},
         offline=offline,
         clock=Clock(clock),
         start=_seconds(start),
@@ -165,6 +170,10 @@ def _mock(task: str, given: Any, graph: Graph) -> Mock:
         message = f"`{task}` is {what_is(nodes[task])}, and only what does work can be mocked"
         raise UsageError(message, code="mock-not-work", hint="mock the tasks in it, or what they read")
     return given if isinstance(given, Mock) else Mock(always=_outcome(given, 0.0))
+
+
+def _answer(given: bool | Answer) -> Answer:
+    return given if isinstance(given, Answer) else Answer(given)
 
 
 def _outcome(given: Any, delay: float) -> Outcome:
