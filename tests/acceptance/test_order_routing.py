@@ -80,16 +80,19 @@ def questions(project: Path) -> list[str]:
 
 
 def answer_while_it_runs(project: Path, *arguments: str) -> int:
-    """Run a command to its end, and answer each question that it tells of; return its exit code."""
+    """Go on with a run to its end; answer what was asked before, and each question that it tells of. Return its code."""
     process = subprocess.Popen(
         [*COMMAND, *arguments], cwd=project, env=environment(), stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
+    answered: set[str] = set()
     with process.stdout as lines:
         for line in lines:
-            asked = re.search(r"autoglm approve r '(process\[\d+\]\.review)'", line)
-            if asked:
-                answer(project, asked[1])
+            asked = re.findall(r"autoglm approve r '(process\[\d+\]\.review)'", line)
+            for task in asked if answered else questions(project):
+                if task not in answered:
+                    answered.add(task)
+                    answer(project, task)
     return process.wait(300)
 
 
