@@ -17,7 +17,7 @@ from autoglm.engine import waiting
 from autoglm.engine.codec import decode_record, encode_record
 from autoglm.engine.machine import Run
 from autoglm.engine.states import RUN_FINAL
-from autoglm.runtime.owner import this_process
+from autoglm.runtime.owner import is_alive, this_process
 from autoglm.runtime.projection import run_update, take_rows
 from autoglm.stores.protocol import Append, LeaseHeld
 
@@ -73,7 +73,9 @@ async def _tell(session: Session, run_id: str, kind: str, body: Any, news: Any, 
     if row.status in RUN_FINAL:
         raise UsageError(f"run {run_id} has already ended: {row.status}", code="run-ended")
     _raise(check(session.open_run(run_id)[0], session.now()))
-    if session.store.get_run(run_id).owner == this_process():  # driven here: the lease would be given to us, too
+    owner = session.store.get_run(run_id).owner
+    if owner is not None and (owner == this_process() or is_alive(owner)):
+        # Driven here, the lease would be given to us, too; from a driver that is slow, an answer may not take it.
         return await _leave(session, row, kind, body)
     try:
         lease, _ = session.acquire(run_id)
