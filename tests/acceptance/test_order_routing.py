@@ -80,7 +80,7 @@ def questions(project: Path) -> list[str]:
 
 
 def answer_while_it_runs(project: Path, *arguments: str) -> int:
-    """Go on with a run to its end; answer what was asked before, and each question that it tells of. Return its code."""
+    """Go on with a run to its end, answer what was asked and each question that it tells of; return its exit code."""
     process = subprocess.Popen(
         [*COMMAND, *arguments], cwd=project, env=environment(), stdout=subprocess.PIPE, text=True
     )
