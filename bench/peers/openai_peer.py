@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 
 
 async def main(options: argparse.Namespace) -> dict[str, float]:
-    client = AsyncOpenAI(base_url=options.url, api_key="none", max_retries=0)
+    client = AsyncOpenAI(base_url=options.url, api_key="none", max_retries=0, timeout=600)
     turns = asyncio.Semaphore(options.concurrency)
 
     async def one(number: int) -> object:
