@@ -72,6 +72,8 @@ class _Reader:
         self.handlers = handlers
         self.digests: dict[str, str] = {}
         self._modules: dict[Path, _Module | None] = {}
+        self._functions: dict[str, str | None] = {}
+        """The pieces of functions that were asked for: a thousand tasks may have one handler."""
 
     def pieces_of(self, task: Task) -> Iterator[str]:
         """Yield the names of the pieces that a task uses; their digests are kept."""
@@ -98,26 +100,33 @@ class _Reader:
         yield name
 
     def _function(self, name: str) -> Iterator[str]:
+        if name not in self._functions:
+            self._functions[name] = self._piece(name)
+        if (piece := self._functions[name]) is not None:
+            yield piece
+
+    def _piece(self, name: str) -> str | None:
+        """Return the name of a function's piece, None where there is no code to be had."""
         if name in self.handlers:
             text = _source_of(self.handlers[name])
-            if text is not None:
-                self.digests[f"function {name}"] = _digest(text.encode())
-                yield f"function {name}"
-            return
+            if text is None:
+                return None
+            self.digests[f"function {name}"] = _digest(text.encode())
+            return f"function {name}"
         info = self.catalog.functions.get(name) or self.catalog.functions.get(name.replace("-", "_"))
         if info is None:
-            return
+            return None
         file, _, line = info.origin.rpartition(":")
         path = self.root / file
         if not line.isdecimal() or not path.is_file():
-            return
+            return None
         piece = f"{file}: {info.name}"
         if piece not in self.digests:
             module = self._module(path)
             texts = module.closure(int(line)) if module is not None else None
             imported = sorted(self._imported(module, set())) if module is not None and texts is not None else []
             self.digests[piece] = _digest("\n".join([*(texts or ()), *imported]).encode())
-        yield piece
+        return piece
 
     def _module(self, path: Path) -> _Module | None:
         if path not in self._modules:

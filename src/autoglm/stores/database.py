@@ -25,14 +25,16 @@ from autoglm.stores import rules
 
 APPLICATION_ID = 0x41474C4D
 """``AGLM``: tells our file from other programs' SQLite files."""
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 IDLE_READERS = 4
 PAGE = 2048
-"""Bytes of a page. A step of a chain touches eight; small ones make its commit about a tenth cheaper."""
+"""Bytes of a page. A step of a chain touches five; small ones make its commit about a tenth cheaper."""
 SMALLEST_WAL = {"full": 896 * 1024, "normal": 4096 * 1024}
 LARGEST_WAL = 16384 * 1024
 """Bytes after which the log is written back: a quarter of the file, within these. Where commits wait for no disk, the
 two syncs of a write-back are felt, and are made rarer."""
+LOG_PART = SMALLEST_WAL["full"]
+"""Bytes by which the log is made longer at once where each commit is synced."""
 
 
 @cache
@@ -157,6 +159,8 @@ class Database:
         self._idle: list[apsw.Connection] = []
         self._smallest_wal = SMALLEST_WAL[synchronous]
         self._wal_size = 0
+        self._lays_out = synchronous == "full"
+        self._laid_out = 0
         with translated(path):
             self._writer = self._connect()
             try:
@@ -179,14 +183,14 @@ class Database:
             db.pragma("auto_vacuum", "incremental")
         self._use_wal(db)
         db.pragma("synchronous", synchronous)
-        db.pragma("journal_size_limit", 2 * self._smallest_wal)
         with self.writing():
             # Looked at again inside the transaction: two processes may have come to make it.
             if not self._is_made(db):
                 db.execute(queries()["schema"])
                 db.pragma("application_id", APPLICATION_ID)
-            for version in range(max(db.pragma("user_version"), 1) + 1, SCHEMA_VERSION + 1):
-                db.execute(queries()[f"schema-{version}"])
+            else:
+                for version in range(db.pragma("user_version") + 1, SCHEMA_VERSION + 1):
+                    db.execute(queries()[f"schema-{version}"])
             db.pragma("user_version", SCHEMA_VERSION)
         db.execute(queries()["append-procedure"])
         self.tune()
@@ -279,6 +283,30 @@ class Database:
         if size != self._wal_size:
             self._wal_size = size
             self.writer.wal_autocheckpoint(size // PAGE)
+            self.writer.pragma("journal_size_limit", 2 * size)
+        if self._lays_out:
+            self._lay_out_log()
+
+    def _lay_out_log(self) -> None:
+        """Make the log longer by many commits at once, when SQLite has come to its end.
+
+        To sync a file that has grown costs the file system an entry in its own journal: on a busy disk several times
+        what it costs to sync one that is written over. SQLite takes zeros behind its last frame for what they are.
+        """
+        log = self.path.with_name(self.path.name + "-wal")
+        with suppress(OSError):  # it only saves time
+            length = log.stat().st_size
+            has_grown, self._laid_out = length > self._laid_out, length
+            if not has_grown or length >= self._wal_size:
+                return
+            file = os.open(log, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                with self.writing():  # so that nobody else appends to it meanwhile, or cuts it
+                    length = os.fstat(file).st_size
+                    self._laid_out = min(self._wal_size, length + LOG_PART)
+                    os.pwrite(file, bytes(max(0, self._laid_out - length)), length)
+            finally:
+                os.close(file)
 
     def shrink(self) -> None:
         """Give the pages that deleted rows left back to the file system, a bounded part at a time."""

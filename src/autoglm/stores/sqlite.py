@@ -31,6 +31,8 @@ READ_AHEAD = 4 * 1024 * 1024
 """Bytes of records that are read at once; between two such parts no snapshot is held."""
 PRUNE_ROWS = 5000
 """Rows that one transaction deletes, so that others get their turn."""
+KNOWN_RUNS = 1024
+"""Runs whose numbers are remembered at most."""
 LOW = 0xFFFFFFFF
 """The part of a row's id that is its number in its run."""
 
@@ -66,6 +68,8 @@ class SqliteStore:
         synchronous = "full" if durability == "full" else "normal"
         self._db = Database(self.path, synchronous=synchronous, busy_timeout=busy_timeout)
         self._appends = 0
+        self._run_nos: dict[str, int] = {}
+        """The numbers of runs that were appended to; one that is no longer right is found out by the guard."""
         try:
             if marked is not None:
                 self._check_mark(*marked)
@@ -107,13 +111,14 @@ class SqliteStore:
         """Commit a group in one transaction; per append None, or why it was refused."""
         if not appends:
             return []
+        first = appends[0]
         bound = [_bind(append) for append in appends]
-        blobs = [[(digest, *_pack(data)) for digest, data in append.blobs.items()] for append in appends]
-        if len(bound) == 1 and not blobs[0] and not appends[0].dropped:
+        if len(appends) == 1 and not first.blobs and not first.dropped:
             # A statement alone is its own transaction, and takes the write lock at once as BEGIN IMMEDIATE does.
             with self._db.lock, translated(self.path):
-                results = [self._append(self._db.writer, appends[0], bound[0])]
+                results = [self._append(self._db.writer, first, bound[0])]
         else:
+            blobs = [[(digest, *_pack(data)) for digest, data in append.blobs.items()] for append in appends]
             with self._db.writing() as db:
                 results = []
                 for append, values, packed in zip(appends, bound, blobs, strict=True):
@@ -130,13 +135,20 @@ class SqliteStore:
         return results
 
     def _append(self, db: apsw.Connection, append: Append, values: tuple[Any, ...]) -> StoreError | None:
+        run_no = self._run_nos.get(append.run_id)
         before = db.total_changes()
-        db.execute(queries()["append"], values)
+        db.execute(queries()["append"], (run_no, *values))
         if db.total_changes() != before:
             return None
         guard = db.execute(queries()["get-guard"], (append.run_id,)).fetchone()
         if guard is None:
+            self._run_nos.pop(append.run_id, None)
             return rules.run_not_found(append.run_id)
+        if guard[0] != run_no:  # the first append here, or another process pruned the run and made it anew
+            if len(self._run_nos) >= KNOWN_RUNS:
+                self._run_nos.clear()
+            self._run_nos[append.run_id] = guard[0]
+            return self._append(db, append, values)
         _, epoch, last_seq, _, _ = guard
         return rules.check_append(append, epoch, last_seq) or rules.lease_lost(append.run_id)
 
@@ -189,8 +201,9 @@ class SqliteStore:
         """Return rows of (seq, crc, size, payload), as many as READ_AHEAD holds."""
         part: list[Any] = []
         size = 0
+        base = run_no << 32
         with self._db.reading() as db:
-            cursor = db.execute(queries()["read-records"], (run_no, after))
+            cursor = db.execute(queries()["read-records"], (base + min(after, LOW), base + LOW))
             for row in cursor:
                 part.append(row)
                 size += len(row[3])
@@ -204,8 +217,10 @@ class SqliteStore:
         guard = self._guard(run_id)
         if guard is None:
             raise rules.run_not_found(run_id)
-        with self._db.reading() as db:
-            row = db.execute(queries()["get-record"], (guard[0], seq)).fetchone()
+        row = None
+        if 1 <= seq <= LOW:
+            with self._db.reading() as db:
+                row = db.execute(queries()["get-record"], (guard[0] << 32 | seq,)).fetchone()
         if row is not None:
             return _checked(run_id, row)
         if 1 <= seq <= guard[2]:

@@ -1,9 +1,9 @@
 -- Every statement of the SQLite store. A line `-- name: NAME` begins one; the comment below it says what it is for.
 
 -- name: schema
--- Made once, in an empty file. Rows are appended by rowid: journals by arrival, tasks, logs and signals by their run's
--- number (upper 32 bits) and their own number in the run (lower 32), so that a run's rows lie together, are found by
--- range and need no second index. Run numbers are never used again, also after a prune.
+-- Made once, in an empty file. Rows are kept by rowid: journals, tasks, logs and signals by their run's number (upper 32
+-- bits) and their own number in the run (lower 32), so that a run's rows lie together, are found by range and need no
+-- second index. Run numbers are never used again, also after a prune.
 CREATE TABLE runs (
   run_no INTEGER PRIMARY KEY AUTOINCREMENT,
   run_id TEXT NOT NULL UNIQUE,
@@ -20,19 +20,17 @@ CREATE TABLE runs (
   last_seq INTEGER NOT NULL,
   epoch INTEGER NOT NULL,
   owner TEXT,
-  lease_until REAL
+  lease_until REAL,
+  usage TEXT              -- what it has used of models, as JSON
 );
 CREATE INDEX runs_created ON runs (created_at, run_id);
 
 CREATE TABLE journal (
   id INTEGER PRIMARY KEY,
-  run_no INTEGER NOT NULL,
-  seq INTEGER NOT NULL,
   crc INTEGER NOT NULL,   -- of run id, number and plain payload
   size INTEGER,           -- of the plain payload when it is kept compressed
   payload BLOB NOT NULL
 );
-CREATE UNIQUE INDEX journal_seq ON journal (run_no, seq);
 
 CREATE TABLE tasks (
   id INTEGER PRIMARY KEY,
@@ -48,7 +46,8 @@ CREATE TABLE tasks (
   record INTEGER NOT NULL
 );
 CREATE INDEX tasks_task ON tasks (run_no, task);
-CREATE INDEX tasks_node ON tasks (run_no, node);
+-- Outside loops a task is called as its node is, and found by that.
+CREATE INDEX tasks_node ON tasks (run_no, node) WHERE node <> task;
 -- Nearly every task of a large run has succeeded; a page of those needs no index.
 CREATE INDEX tasks_unusual ON tasks (run_no, status) WHERE status <> 'succeeded';
 
@@ -85,8 +84,7 @@ CREATE INDEX run_blobs_blob ON run_blobs (blob_id);
 -- Runs that are gone for every reader, but whose rows are still being deleted.
 CREATE TABLE doomed (run_no INTEGER PRIMARY KEY, run_id TEXT NOT NULL);
 
--- name: schema-2
--- What version 2 added, to a new file and to one of version 1: what runs share (limits, budgets, cached answers).
+-- What runs share: limits, budgets, cached answers.
 CREATE TABLE entries (
   id INTEGER PRIMARY KEY,
   key TEXT NOT NULL UNIQUE,
@@ -97,21 +95,48 @@ CREATE TABLE entries (
 );
 CREATE INDEX entries_expiry ON entries (expires_at) WHERE expires_at IS NOT NULL;
 
+-- name: schema-2
+-- From version 1 to 2: what runs share.
+CREATE TABLE entries (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL UNIQUE,
+  version INTEGER NOT NULL,
+  expires_at REAL,
+  size INTEGER,
+  data BLOB NOT NULL
+);
+CREATE INDEX entries_expiry ON entries (expires_at) WHERE expires_at IS NOT NULL;
+
 -- name: schema-3
--- What version 3 added: what a run has used of models, as JSON.
+-- From version 2 to 3: what a run has used of models.
 ALTER TABLE runs ADD COLUMN usage TEXT;
+
+-- name: schema-4
+-- From version 3 to 4: records by run and number instead of by arrival, and no index where a task is called as its node.
+ALTER TABLE journal RENAME TO journal_by_arrival;
+CREATE TABLE journal (
+  id INTEGER PRIMARY KEY,
+  crc INTEGER NOT NULL,
+  size INTEGER,
+  payload BLOB NOT NULL
+);
+INSERT INTO journal SELECT run_no << 32 | seq, crc, size, payload FROM journal_by_arrival ORDER BY run_no, seq;
+DROP TABLE journal_by_arrival;
+DROP INDEX tasks_node;
+CREATE INDEX tasks_node ON tasks (run_no, node) WHERE node <> task;
 
 -- name: append-procedure
 -- What one append does, as a trigger of the writing connection: one statement, so that the interpreter lock is given
 -- up and taken back once a commit instead of once a table. When the guard does not hold, nothing at all is changed.
 CREATE TEMP VIEW appends AS SELECT
-  NULL AS run_id, NULL AS epoch, NULL AS seq, NULL AS crc, NULL AS size, NULL AS payload,
+  NULL AS run_no, NULL AS run_id, NULL AS epoch, NULL AS seq, NULL AS crc, NULL AS size, NULL AS payload,
   NULL AS status, NULL AS updated_at, NULL AS ended_at, NULL AS counts, NULL AS error, NULL AS usage, NULL AS tasks,
   NULL AS logs;
 CREATE TEMP TRIGGER append_one INSTEAD OF INSERT ON appends
 WHEN EXISTS (
   SELECT 1 FROM runs
-  WHERE run_id = NEW.run_id AND epoch = NEW.epoch AND (NEW.seq IS NULL OR last_seq = NEW.seq - 1)
+  WHERE run_no = NEW.run_no AND run_id = NEW.run_id AND epoch = NEW.epoch
+    AND (NEW.seq IS NULL OR last_seq = NEW.seq - 1)
 )
 BEGIN
   UPDATE runs SET
@@ -122,18 +147,17 @@ BEGIN
     counts = coalesce(NEW.counts, counts),
     error = CASE WHEN NEW.status IS NULL THEN error ELSE NEW.error END,
     usage = coalesce(NEW.usage, usage)
-  WHERE run_id = NEW.run_id;
+  WHERE run_no = NEW.run_no;
 
-  INSERT INTO journal (run_no, seq, crc, size, payload)
-  SELECT run_no, NEW.seq, NEW.crc, NEW.size, NEW.payload FROM runs
-  WHERE run_id = NEW.run_id AND NEW.seq IS NOT NULL;
+  INSERT INTO journal (id, crc, size, payload)
+  SELECT NEW.run_no << 32 | NEW.seq, NEW.crc, NEW.size, NEW.payload WHERE NEW.seq IS NOT NULL;
 
   INSERT INTO tasks
   SELECT
-    r.run_no << 32 | (j.value ->> 0), r.run_no, j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4,
+    NEW.run_no << 32 | (j.value ->> 0), NEW.run_no, j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4,
     j.value ->> 5, j.value ->> 6, j.value ->> 7, j.value ->> 8, j.value ->> 9
-  FROM jsonb_each(NEW.tasks) AS j, runs AS r
-  WHERE r.run_id = NEW.run_id
+  FROM jsonb_each(NEW.tasks) AS j
+  WHERE true -- or the parser takes what follows for a join's condition
   ON CONFLICT (id) DO UPDATE SET
     status = excluded.status, attempts = excluded.attempts, started_at = excluded.started_at,
     ended_at = excluded.ended_at, error = excluded.error, error_code = excluded.error_code, record = excluded.record;
@@ -141,17 +165,16 @@ BEGIN
   INSERT INTO logs
   SELECT
     coalesce(
-      (SELECT max(id) FROM logs WHERE id BETWEEN r.run_no << 32 AND r.run_no << 32 | 0xffffffff),
-      r.run_no << 32
+      (SELECT max(id) FROM logs WHERE id BETWEEN NEW.run_no << 32 AND NEW.run_no << 32 | 0xffffffff),
+      NEW.run_no << 32
     ) + j.key + 1,
     j.value ->> 0, j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4, j.value ->> 5
-  FROM jsonb_each(NEW.logs) AS j, runs AS r
-  WHERE r.run_id = NEW.run_id;
+  FROM jsonb_each(NEW.logs) AS j;
 END;
 
 -- name: append
 -- Take one append; total_changes() tells whether the guard held.
-INSERT INTO appends VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO appends VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: drop-tasks
 -- Rows of a run whose task ids are in ?2, or begin with one of the texts there that end in `.`, `[` or `]`; but for
@@ -211,12 +234,12 @@ ORDER BY created_at DESC, run_id DESC LIMIT ?5;
 SELECT run_id FROM runs WHERE run_id >= ? AND run_id < ? ORDER BY run_id LIMIT ?;
 
 -- name: read-records
--- Records of a run after a number, as kept.
-SELECT seq, crc, size, payload FROM journal WHERE run_no = ? AND seq > ? ORDER BY seq;
+-- Records with ids in (?1, ?2], as kept.
+SELECT id & 0xffffffff, crc, size, payload FROM journal WHERE id > ?1 AND id <= ?2 ORDER BY id;
 
 -- name: get-record
 -- One record, as kept.
-SELECT seq, crc, size, payload FROM journal WHERE run_no = ? AND seq = ?;
+SELECT id & 0xffffffff, crc, size, payload FROM journal WHERE id = ?;
 
 -- name: list-tasks
 -- Rows with ids in (?1, ?2], of a status or NULL; ?3 is not used.
@@ -225,11 +248,15 @@ WHERE id > ?1 AND id <= ?2 AND ?3 IS NULL AND (?4 IS NULL OR status = ?4)
 ORDER BY id LIMIT ?5;
 
 -- name: list-node-tasks
--- The same of the node ?3.
-SELECT id & 0xffffffff, task, node, status, attempts, started_at, ended_at, error, error_code, record
-FROM tasks INDEXED BY tasks_node
-WHERE run_no = ?1 >> 32 AND node = ?3 AND id > ?1 AND id <= ?2 AND (?4 IS NULL OR status = ?4)
-ORDER BY id LIMIT ?5;
+-- The same of the node ?3: what is called otherwise than it, and what is called as it.
+SELECT id & 0xffffffff, task, node, status, attempts, started_at, ended_at, error, error_code, record FROM (
+  SELECT * FROM tasks INDEXED BY tasks_node
+  WHERE run_no = ?1 >> 32 AND node = ?3 AND node <> task AND id > ?1 AND id <= ?2 AND (?4 IS NULL OR status = ?4)
+  UNION ALL
+  SELECT * FROM tasks INDEXED BY tasks_task
+  WHERE run_no = ?1 >> 32 AND task = ?3 AND node = ?3 AND id > ?1 AND id <= ?2 AND (?4 IS NULL OR status = ?4)
+  ORDER BY id LIMIT ?5
+);
 
 -- name: list-unusual-tasks
 -- The same of a status other than succeeded, found at once among any number of others.
@@ -299,7 +326,7 @@ SELECT 1 FROM doomed WHERE run_id = ?;
 
 -- name: delete-records
 -- A bounded part of a run's records.
-DELETE FROM journal WHERE id IN (SELECT id FROM journal WHERE run_no = ?1 LIMIT ?2);
+DELETE FROM journal WHERE id IN (SELECT id FROM journal WHERE id BETWEEN ?1 << 32 AND ?1 << 32 | 0xffffffff LIMIT ?2);
 
 -- name: delete-tasks
 -- A bounded part of a run's tasks.
