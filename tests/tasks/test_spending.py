@@ -253,6 +253,21 @@ async def test_a_tasks_own_budget_and_that_of_the_group_around_it(house: House) 
 
 
 @run_async
+async def test_the_budget_of_a_called_file_is_for_all_its_calls(house: House) -> None:
+    async with serving() as server:
+        model = MODEL % (server.url, "")
+        house.write("inner.yaml", "budget: {calls: 3}\n" + model + one(loop=[1, 2]))
+        report, _ = await drive(
+            house,
+            model + "tasks:\n- {name: c, workflow: ./inner.yaml, loop: {over: [1, 2], max_parallel: 1}}\n"
+            "- {name: own, model: m, prompt: z, depends_on: {c: [failed, succeeded]}}\n",
+        )
+    assert report.tasks["c"].status == "failed"
+    assert report.tasks["own"].status == "succeeded"
+    assert len(server.asked) == 4
+
+
+@run_async
 async def test_a_namespaces_day_is_shared_by_runs_and_what_is_left_is_given_back(house: House) -> None:
     (house.root / "autoglm.yaml").write_text("budgets: {team: {calls: 5}}\n")
     async with serving() as server:

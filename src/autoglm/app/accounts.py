@@ -35,6 +35,7 @@ def open_account(
     records = SharedRecords(store, is_blocking=not isinstance(store, MemoryStore))
     whole = settings.budgets.get(workflow.namespace, settings.budgets.get("*"))
     budget = workflow.budget
+    called = {f"{key}:": each.workflow.budget for key, each in run.graph.callees.items() if each.workflow.budget}
     if raised:
         budget = (budget or Budget()).model_copy(update=dict(raised))
     return Account(
@@ -45,7 +46,7 @@ def open_account(
         routes=Routes(workflow.name, store, clock),
         prices=own_prices(settings),
         budget=budget,
-        task_budgets={node.path: node.task.budget for node in run.graph.walk() if node.task.budget is not None},
+        task_budgets={**called, **{node.path: node.task.budget for node in run.graph.nodes if node.task.budget}},
         day=None if whole is None else DayPurse(workflow.namespace, whole, records),
         spent=run.spent.tasks,
         started_at=run.started_at,

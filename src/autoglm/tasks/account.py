@@ -143,7 +143,7 @@ class Account:
         if budget is not None:
             self._purses[""] = Purse("the run's budget", budget, started_at)
         for path, each in (task_budgets or {}).items():
-            self._purses[path] = Purse(f"the budget of `{path}`", each)
+            self._purses[path] = Purse(f"the budget of `{path.removesuffix(':')}`", each)
         for path, usage in (spent or {}).items():
             for purse in self._of(path):
                 purse.spent.add(Use.of(usage))
@@ -153,10 +153,16 @@ class Account:
         return bool(self._purses) or self._day is not None
 
     def _of(self, path: str) -> list[Purse]:
-        """Return the purses that a call of the task at ``path`` is paid from: the run's, and those on the way to it."""
+        """Return the purses that a call of the task at ``path`` is paid from: the run's, and those on the way to it.
+
+        What is called from another file has paths that begin with that file's name and a colon.
+        """
         if not self._purses:
             return []
         found = [self._purses[""]] if "" in self._purses else []
+        file, colon, _ = path.rpartition(":")
+        if colon and f"{file}:" in self._purses:
+            found.append(self._purses[f"{file}:"])
         parts = path.split(".")
         names = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
         return [*found, *(self._purses[name] for name in names if name in self._purses)]
