@@ -1,4 +1,7 @@
-"""What tests call tasks: the static path, ``process.ship``, through groups, loops and called files alike."""
+"""What tests call tasks: the static path, through groups, loops and called files alike.
+
+``process.ship``; ``finally.tidy`` for a task that runs at the end; ``process.reserve~rollback`` for what undoes one.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from autoglm.graph.model import Graph, Node, NodeKind, ScopePlan
 
 _INDEX = re.compile(r"\[\d+\]")
 _SHOWN = 12
+_UNDO = "rollback"
 
 
 def static(task: str) -> str:
@@ -28,7 +32,9 @@ class TaskNames(Mapping[str, Node]):
         return self.chain(path)[-1]
 
     def __iter__(self) -> Iterator[str]:
-        return self._walk(self._graph.root, "", frozenset())
+        yield from self._walk(self._graph.root, "", frozenset())
+        for section, plan in self._graph.sections.items():
+            yield from self._walk(plan, f"{section}.", frozenset())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -46,13 +52,23 @@ class TaskNames(Mapping[str, Node]):
         return f"did you mean `{close}`?" if close else f"it has {', '.join(list(self)[:_SHOWN])}"
 
     def _chain(self, path: str) -> Iterator[Node]:
+        of, _, undo = path.partition("~")
+        first, _, rest = of.partition(".")
         plan: ScopePlan | None = self._graph.root
-        for name in path.split("."):
+        if first in self._graph.sections and first not in self._graph.root.names:
+            plan, of = self._graph.sections[first], rest
+        node: Node | None = None
+        for name in of.split("."):
             local = None if plan is None else plan.names.get(name)
             if plan is None or local is None or plan.nodes[local].name != name:
                 raise KeyError(path)
-            yield plan.nodes[local]
-            plan = self._inside(plan.nodes[local])
+            node = plan.nodes[local]
+            yield node
+            plan = self._inside(node)
+        if undo:
+            if node is None or node.rollback is None or undo != _UNDO:
+                raise KeyError(path)
+            yield node.rollback
 
     def _inside(self, node: Node) -> ScopePlan | None:
         callee = self._graph.callees.get(node.callee or "")
@@ -62,6 +78,8 @@ class TaskNames(Mapping[str, Node]):
         for node in plan.nodes:
             path = f"{prefix}{node.name}"
             yield path
+            if node.rollback is not None:
+                yield f"{path}~{_UNDO}"
             inside = self._inside(node)
             if inside is not None and (node.callee is None or node.callee not in called):
                 yield from self._walk(inside, f"{path}.", called | ({node.callee} if node.callee else set()))
