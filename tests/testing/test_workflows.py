@@ -266,3 +266,35 @@ def test_of_a_decision_by_a_model_the_mock_is_what_the_model_says(house: House) 
     unmocked = run_workflow(flow, mocks={"risk": says, "review": 1, "accept": 2})
     assert unmocked.tasks["mood"].error is not None
     assert unmocked.tasks["mood"].error["code"] == "model-not-mocked"
+
+
+def test_rollbacks_and_the_tasks_at_the_end_have_names_and_mocks_too(house: House) -> None:
+    house.write("none.sh", "exit 3\n")
+    flow = house.write(
+        "flow.yaml",
+        """
+        tasks:
+          - {name: book, script: none.sh, rollback: {script: none.sh, with: {what: "{{ result }}"}}}
+          - {name: pay, script: none.sh, depends_on: book}
+        on_error: [{name: tell, script: none.sh}]
+        finally: [{name: tidy, script: none.sh}]
+        """,
+    )
+    undone: list[object] = []
+    mocks = {
+        "book": "B-7",
+        "book~rollback": mock(failing("busy"), lambda what: undone.append(what), delay="1h"),
+        "pay": failing("refused"),
+        "on_error.tell": 1,
+        "finally.tidy": mock(2, delay="2h"),
+    }
+    run = run_workflow(flow, mocks=mocks)
+    assert (run.status, undone) == ("failed", ["B-7"])
+    assert run.path == ["book", "pay", "book~rollback", "on_error.tell", "finally.tidy"]
+    assert run.status_of("book") == "rolled_back"
+    assert run.calls == {"book": 1, "pay": 1, "book~rollback": 2, "on_error.tell": 1, "finally.tidy": 1}
+    assert 4 * HOUR <= run.seconds < 4.1 * HOUR
+    assert run.coverage.missing == []
+    well = run_workflow(flow, mocks={**mocks, "pay": 1})
+    assert well.path == ["book", "pay", "finally.tidy"]
+    assert {point.task for point in well.coverage.missing} == {"book~rollback", "on_error.tell"}
