@@ -12,6 +12,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ HERE = Path(__file__).parent
 LOCK = HERE / "model-server.lock"
 _PATIENCE = 600
 """Seconds for making the environment: most of it is the download."""
+_START = 120.0
+"""Seconds for the server's start: it takes less than one on an idle machine."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,10 @@ def model_server(folder: Path) -> Iterator[ModelServer]:
         server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             assert server.stdout is not None
+            watch = threading.Timer(_START, server.kill)  # one that hangs must not hang the tests
+            watch.start()
             ready = next((line for line in server.stdout if line.startswith("READY ")), None)
+            watch.cancel()
             assert ready is not None, (folder / "server.log").read_text()[-2000:]
             chat, embeddings = (f"{address}/v1" for address in ready.split()[1:])
             yield ModelServer(chat, embeddings)

@@ -49,7 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
 
 
 def where(url: str, **spec: Any) -> Endpoint:
-    declared = ModelSpec(**{"base_url": url, "provider": "llamacpp", "model": "tiny", **spec})
+    declared = ModelSpec(**{"base_url": url, "provider": "llamacpp", "model": "tiny", "timeout": 60, **spec})
     return resolve_model("tiny", {"tiny": declared}, {}, {})
 
 
@@ -64,7 +64,7 @@ async def with_wire(work) -> Any:
 def done(kind: type, options: dict[str, Any], url: str, lines: list[str] | None = None, **changes: Any) -> Any:
     """Run an attempt of a task type against the server; return its result and the attempt."""
     provider = changes.pop("provider", "llamacpp")
-    models = {"tiny": ModelSpec(base_url=url, provider=provider)}
+    models = {"tiny": ModelSpec(base_url=url, provider=provider, timeout=60)}
     work = attempt(options, lines, models=models, **changes)
     return asyncio.run(run(kind, work)), work
 
