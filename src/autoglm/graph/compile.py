@@ -11,7 +11,7 @@ What happens here, in this order, scope by scope:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -125,8 +125,11 @@ class _Compiler:
         first = len(self.nodes)
         self.nodes.extend([None] * len(tasks))  # type: ignore[list-item]  # filled below, after the nodes inside
         parts = [self._part(task, prefix, names, outer) for task in tasks]
-        targets = _branches(tasks, names)
-        edges = [() if are_alone else self._edges(part, local, names, targets) for local, part in enumerate(parts)]
+        chosen_by = _chosen_by(tasks, names)
+        edges = [
+            () if are_alone else self._edges(part, local, names, chosen_by.get(local, ()))
+            for local, part in enumerate(parts)
+        ]
         upstreams = [[edge.upstream for edge in node_edges] for node_edges in edges]
         if len(topological(upstreams)) != len(tasks):
             raise EngineError(f"the scope {prefix or 'root'!r} has a cycle", code="cycle")
@@ -173,9 +176,7 @@ class _Compiler:
                         source=task.source,
                     )
 
-    def _edges(
-        self, part: _Part, local: int, names: Mapping[str, int], branches: Mapping[int, set[int]]
-    ) -> tuple[Edge, ...]:
+    def _edges(self, part: _Part, local: int, names: Mapping[str, int], decisions: Sequence[int]) -> tuple[Edge, ...]:
         edges: dict[int, Edge] = {}
         for name, accepted in part.task.depends_on.items():
             up = names.get(name, names.get(alias(name)))
@@ -186,9 +187,8 @@ class _Compiler:
             up = names[name]
             if up != local and up not in edges:
                 edges[up] = Edge(up)
-        for decision, targets in branches.items():
-            if local in targets:
-                edges[decision] = replace(edges.get(decision, Edge(decision)), is_branch=True)
+        for decision in decisions:
+            edges[decision] = replace(edges.get(decision, Edge(decision)), is_branch=True)
         return tuple(edges.values())
 
     # ---------------------------------------------------------------------------------------------------- a task
@@ -423,10 +423,11 @@ def _decider(task: Task) -> Decider | None:
     return Decider.MODEL if "model" in task.options else Decider.LLM if "llm" in task.options else Decider.RULES
 
 
-def _branches(tasks: tuple[Task, ...], names: Mapping[str, int]) -> dict[int, set[int]]:
-    """Return, for each decision, the tasks of its scope that are its branches."""
-    return {
-        local: {names[action] for action in _targets(task) if action in names}
-        for local, task in enumerate(tasks)
-        if task.type == "decision"
-    }
+def _chosen_by(tasks: tuple[Task, ...], names: Mapping[str, int]) -> dict[int, list[int]]:
+    """Return, for each task of a scope that is a branch, the decisions that can choose it."""
+    found: dict[int, list[int]] = {}
+    for local, task in enumerate(tasks):
+        for action in _targets(task):
+            if action in names:
+                found.setdefault(names[action], []).append(local)
+    return found
