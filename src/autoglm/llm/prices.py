@@ -1,6 +1,7 @@
 """What calls cost: the shipped price list, with a project's own prices before it.
 
-Prices are US dollars per million tokens. They change without notice: the list says when it was read and where.
+Prices are US dollars per million tokens. They change without notice: the shipped list is a starting point, and says
+where to check it.
 """
 
 from __future__ import annotations
