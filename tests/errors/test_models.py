@@ -38,7 +38,9 @@ REFUSALS: dict[str, tuple[bytes, str]] = {
 def asked(scene: Scene, *pieces: bytes | asyncio.Event, fields: str = "", **model: Any) -> None:
     """Ask a model that answers with ``pieces``."""
     with scene.serving(script(*pieces)) as peer:
-        models = {"mine": {"base_url": peer.url, "model": "m-1", "api_key": "{{ secrets.KEY }}", **model}}
+        # Without patience, a refusal is the attempt's failure: else it is waited out for minutes.
+        hasty = {"limits": {"patience": 0}, **model}
+        models = {"mine": {"base_url": peer.url, "model": "m-1", "api_key": "{{ secrets.KEY }}", **hasty}}
         scene.patch.setenv("KEY", "a-key-that-nobody-may-see")
         assert scene.run_task(f"prompt: hello, model: mine{fields}", models=models) == 1
 
