@@ -6,7 +6,7 @@ import msgspec
 
 from autoglm.engine.machine import Run
 from autoglm.engine.state import Instance
-from autoglm.engine.states import RunStatus, TaskStatus
+from autoglm.engine.states import TaskStatus
 from autoglm.stores.protocol import RunUpdate, TaskRow
 
 _CLIP = 500
@@ -57,7 +57,7 @@ def _row(instance: Instance, seq: int) -> TaskRow:
         instance.number,
         instance.id,
         instance.node.path if instance.scope.frame is None else _static_path(instance.id),
-        instance.status.value,
+        str(instance.status),
         instance.attempt,
         instance.started_at,
         instance.ended_at,
@@ -76,10 +76,10 @@ def run_update(run: Run, now: float) -> RunUpdate:
     """Return what the run's own row now says."""
     failure = run.failure
     return RunUpdate(
-        status=run.status.value if run.status is not RunStatus.PENDING else "pending",
+        status=str(run.status),
         updated_at=now,
         ended_at=run.ended_at,
-        counts={status.value: count for status, count in run.counts.items() if count},
+        counts={str(status): count for status, count in run.counts.items() if count},
         error=None if failure is None else failure.message[:_CLIP],
         usage=msgspec.json.encode(run.spent.snapshot()) if run.spent.total else None,
     )

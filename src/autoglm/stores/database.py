@@ -161,6 +161,7 @@ class Database:
         self._wal_size = 0
         self._lays_out = synchronous == "full"
         self._laid_out = 0
+        self._log = path.with_name(path.name + "-wal")
         with translated(path):
             self._writer = self._connect()
             try:
@@ -293,13 +294,12 @@ class Database:
         To sync a file that has grown costs the file system an entry in its own journal: on a busy disk several times
         what it costs to sync one that is written over. SQLite takes zeros behind its last frame for what they are.
         """
-        log = self.path.with_name(self.path.name + "-wal")
         with suppress(OSError):  # it only saves time
-            length = log.stat().st_size
+            length = self._log.stat().st_size
             has_grown, self._laid_out = length > self._laid_out, length
             if not has_grown or length >= self._wal_size:
                 return
-            file = os.open(log, os.O_WRONLY | os.O_CLOEXEC)
+            file = os.open(self._log, os.O_WRONLY | os.O_CLOEXEC)
             try:
                 with self.writing():  # so that nobody else appends to it meanwhile, or cuts it
                     length = os.fstat(file).st_size

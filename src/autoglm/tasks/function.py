@@ -95,7 +95,8 @@ class FunctionTask:
     async def run(self, attempt: Attempt) -> Any:
         """Call the function and return what it returns. Raises TaskError, whatever the function raised."""
         handlers = self._projects.get(attempt.root) or self.handlers(attempt.root)
-        handler = await self.find(handlers, attempt.options.get("handler") or attempt.name)
+        name = attempt.options.get("handler") or attempt.name
+        handler = handlers.known(name) or await self.find(handlers, name)
         arguments = await _bind(handler, attempt, handlers)
         try:
             value = await attempt.execute(_work(handler, attempt, arguments))
