@@ -13,7 +13,9 @@ from autoglm.base.errors import UsageError
 from autoglm.engine.adopting import can_adopt
 from autoglm.engine.redoing import Again, Why, what_is_done_again
 from autoglm.engine.states import RUN_FINAL, RunStatus
+from autoglm.runtime.owner import is_alive, this_process
 from autoglm.spec.changes import Kind
+from autoglm.stores.protocol import LeaseHeld
 
 if TYPE_CHECKING:
     from autoglm.app.session import Replayed, Session
@@ -89,6 +91,7 @@ def plan_resume(session: Session, run_id: str, file: File = File.REFUSE) -> Corr
     """Return what ``session.resume`` would do again; nothing is changed.
 
     Raises:
+        LeaseHeld: another process of this machine drives it.
         UsageError: ``run-ended``, ``workflow-changed``; or the run is being cancelled, and its file has changed.
         SpecError: the changed file has errors.
     """
@@ -99,6 +102,9 @@ def plan_resume(session: Session, run_id: str, file: File = File.REFUSE) -> Corr
         if row.status == RunStatus.SUCCEEDED and not again:
             hint = f"`autoglm retry {run_id} --from TASK` runs a task again, and what hangs on it"
         raise UsageError(f"run {run_id} has already ended: {row.status}", code="run-ended", hint=hint)
+    owner = row.owner
+    if owner is not None and row.lease_until is not None and owner != this_process() and is_alive(owner):
+        raise LeaseHeld(run_id, owner, row.lease_until)  # whoever drives it has loaded its file: nothing is to be held
     if row.status == RunStatus.CANCELLING:
         file = File.AS_RECORDED
     return _plan(session, run_id, (), file, "resume")
