@@ -21,7 +21,7 @@ from autoglm.engine.codec import decode_record
 from autoglm.engine.machine import Run
 from autoglm.engine.state import stored_text
 from autoglm.graph.compile import compile_graph
-from autoglm.spec.model import Degrade, Effects, Loop, OnError, Retry, Workflow
+from autoglm.spec.model import Degrade, Effects, Loop, OnError, Retry, StandIn, Workflow
 from tests.golden import check_golden
 
 from .flows import approval, each, group, task, wait, workflow
@@ -282,6 +282,30 @@ def rolled_back() -> World:
     return world
 
 
+def stood_in() -> World:
+    """What stands in for a task runs when it failed for good; one such fails too, and an item's is lost and found."""
+    spare = task("spare", arguments={"why": "{{ error.code }}"}, retry=STEADY)
+    world = World(
+        workflow(
+            task("saved", fallback=spare),
+            task("lost", fallback=spare.model_copy(update={"retry": None}), on_error=OnError.FAIL),
+            task("each", loop=each("a", "b"), on_error=StandIn(task="spare")),
+            task("spare", arguments={"it": "{{ item }}"}),
+        )
+    )
+    world.fail("saved")
+    world.fail("lost", "bang")
+    world.fail("saved~fallback")
+    world.succeed("each[0]")
+    world.fail("each[1]")
+    world.crash()
+    world.pass_time(1.0)
+    world.succeed("each[1]~fallback", b'"b"')
+    world.succeed("saved~fallback", b"7")
+    world.fail("lost~fallback")
+    return world
+
+
 def item_rolled_back() -> World:
     """An item of a tolerated loop fails and gives back what it had; the run goes on, is cancelled, and retried."""
     world = World(
@@ -316,7 +340,7 @@ HISTORIES: dict[str, Callable[[], World]] = (
     | {"failed_before_it_began": failed_before_it_began, "until": until, "parked": parked, "stepwise": stepwise}
     | {"corrected": corrected, "people": people}
 )
-HISTORIES |= {story.__name__: story for story in (rolled_back, item_rolled_back)}
+HISTORIES |= {story.__name__: story for story in (rolled_back, item_rolled_back, stood_in)}
 
 
 def short(run: Run) -> dict[str, Any]:

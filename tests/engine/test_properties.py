@@ -69,6 +69,15 @@ def rollbacks(name: str) -> st.SearchStrategy[Task | None]:
     return st.sampled_from([None, None, plain, careful, plain.model_copy(update={"arguments": seen})])
 
 
+def fallbacks(name: str) -> st.SearchStrategy[Task | None]:
+    """What may stand in for a task: mostly nothing."""
+    seen = {"why": "{{ error.code }}", "of": f"{{{{ tasks.{name}.status }}}}"}
+    plain = Task(name=name, type="function", executor="inline")
+    careful = plain.model_copy(update={"retry": Retry(max_attempts=2, delay=1.0), "timeout": 2.0, "pool": ("narrow",)})
+    broken = plain.model_copy(update={"arguments": {"x": "{{ nobody }}"}})
+    return st.sampled_from([None, None, None, plain, careful, broken, plain.model_copy(update={"arguments": seen})])
+
+
 @st.composite
 def repeats(draw: st.DrawFn, collect: str | None) -> Loop:
     condition = draw(st.sampled_from(["result == 1", "result == previous", "result is none", "result.x", "index == 2"]))
@@ -122,6 +131,7 @@ def task_lists(draw: st.DrawFn, depth: int = 2, undoable: bool = True) -> tuple[
                     ]
                 )
             )
+        fields["fallback"] = draw(fallbacks(name)) if fields["on_error"] is OnError.FAIL else None
         if undoable:
             fields["rollback"] = draw(rollbacks(name))
         if before and draw(st.integers(0, 5)) == 0:

@@ -169,7 +169,7 @@ class World:
                 recorded = self.steps.setdefault(event.task, {})
                 assert event.key not in recorded, f"{event.task} did {event.key!r} twice"
                 recorded[event.key] = bytes(event.value)
-            elif is_end(event):
+            elif is_end(event) or isinstance(event, m.StandInCalled):
                 self.steps.pop(event.task, None)
             self.compensations.take(event, self.run)
         self._show()
@@ -321,7 +321,7 @@ class World:
         assert held == {task: set(kept) for task, kept in self.steps.items()}, "steps were lost, or kept too long"
         ids = Counter(task for task, _ in self.rows.values())
         assert not ids or max(ids.values()) == 1, f"{ids.most_common(1)} has several rows"
-        shown = Counter(status for task, status in self.rows.values() if not task.endswith("~rollback"))
+        shown = Counter(status for task, status in self.rows.values() if not task.endswith(("~rollback", "~fallback")))
         assert shown == {str(status): count for status, count in run.counts.items() if count}, "rows are miscounted"
         if not run.is_final:
             self._check_outstanding()

@@ -52,16 +52,40 @@ def test_an_end_that_fails(scene: Scene) -> None:
 
 
 def test_what_may_stand_in(scene: Scene) -> None:
-    scene.write("tasks/some.py", "def a(): return 7\n")
+    scene.write("tasks/some.py", "def a(): return 7\ndef one(x): return x\n")
     scene.write(
         "flow.yaml",
         """
+        defaults: {on_error: {degrade: {task: a}}}
         tasks:
-          - {name: a, on_error: {degrade: {task: b}}}
+          - {name: a, on_error: {degrade: {task: b, why: 7}}}
           - {name: b, handler: a, on_error: {degrade: {value: {task: b, why: "{{ error.message }} {{ nobody }}"}}}}
-          - {name: c, handler: a, on_error: {degrade: {handler: a, with: {x: 1}}}}
+          - {name: c, handler: a, on_error: {degrade: {handler: a, with: {x: 1}, loop: [1]}}}
+          - {name: d, handler: a, on_error: {degrade: {handler: one, with: {x: "{{ error.code }} {{ erorr }}"}}}}
+          - {name: e, handler: a, on_error: {degrade: {type: wait, for: 1s, depends_on: a}}}
         inputs: {}
         """,
     )
     scene.autoglm("validate", "flow.yaml")
-    scene.shows("degrade-unclear", "unknown-name")
+    scene.shows("degrade-unclear", "unknown-name", "fallback-field", "unknown-parameter")
+
+
+def test_which_task_may_stand_in(scene: Scene) -> None:
+    scene.write("tasks/some.py", "def a(): return 7\n")
+    scene.write(
+        "flow.yaml",
+        """
+        models: {small: {model: ollama/x}}
+        tasks:
+          - {name: a, on_error: {degrade: {task: sapre}}}
+          - {name: b, handler: a, on_error: {degrade: {task: b}}}
+          - {name: c, handler: a, on_error: {degrade: {task: late}}}
+          - {name: late, handler: a, depends_on: spare}
+          - {name: d, handler: a, on_error: {degrade: {task: spare}}}
+          - {name: spare, handler: a}
+          - {name: e, handler: a, on_error: {degrade: {model: small}}}
+          - {name: f, model: small, prompt: hello, on_error: {degrade: {model: smal}}}
+        """,
+    )
+    scene.autoglm("validate", "flow.yaml")
+    scene.shows("unknown-task", "fallback-task", "fallback-model", "unknown-model")

@@ -160,6 +160,16 @@ def _failure(failure: Failure) -> dict[str, Any]:
     }
 
 
+def _instead(instance: Instance) -> str:
+    """Return what came, or comes, in the stead of a failed task's result."""
+    if instance.stand_in is None:
+        return "gave its `degrade` value instead"
+    work = instance.stand_in.work
+    if work.is_final:
+        return f"`{work.id}` stood in for it"
+    return f"`{work.id}`, which stands in for it, is {work.status}"
+
+
 def _summary(run: Run, instance: Instance, causes: list[Link]) -> str:
     """Return one sentence that says why."""
     status, node, failure = instance.status, instance.node, instance.failure
@@ -177,11 +187,13 @@ def _summary(run: Run, instance: Instance, causes: list[Link]) -> str:
         return f"it was cancelled{': ' + instance.reason if instance.reason else ''}{root}"
     if status is _S.SUCCEEDED:
         if failure is not None:
-            return f"it failed ({failure.code}: {failure.message}) and gave its `degrade` value instead"
+            return f"it failed ({failure.code}: {failure.message}) and {_instead(instance)}"
         if node.kind is NodeKind.DECISION:
             return f"it decided: {_clip(run.result_of(instance))}"
         return f"it ran because {_because_of_upstreams(instance)}"
     if status is _S.RUNNING:
+        if instance.is_replaced and failure is not None:
+            return f"it failed ({failure.code}: {failure.message}) and {_instead(instance)}"
         return f"it runs, {_nth(instance)}, because {_because_of_upstreams(instance)}"
     if status is _S.RETRYING:
         why = "" if failure is None else f" after {failure.code}: {failure.message}"
@@ -456,7 +468,14 @@ def note_attempt(tried: dict[int, Tried], event: m.Event, at: float) -> None:
         case m.AttemptCancelled() if event.attempt in tried:
             why = event.reason or None
             tried[event.attempt] = replace(tried[event.attempt], ended_at=at, outcome="cancelled", message=why)
-        case m.TaskDegraded() if tried:
+        case m.StandInCalled() if tried:
+            last, failure = max(tried), event.failure
+            outcome = "timeout" if event.final == "timeout" else "failed"
+            tried[last] = replace(
+                tried[last], ended_at=at, outcome=outcome, code=failure.code, message=failure.message[:_CLIP],
+                classes=list(failure.classes),
+            )  # fmt: skip
+        case m.TaskDegraded() if tried and tried[max(tried)].ended_at is None:
             last = max(tried)
             tried[last] = replace(
                 tried[last], ended_at=at, outcome="degraded", code=event.failure.code, message=event.failure.message

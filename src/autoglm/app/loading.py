@@ -152,6 +152,8 @@ def _tasks(tasks: tuple[Task, ...]) -> Iterator[Task]:
         yield task
         if task.rollback is not None:
             yield task.rollback
+        if task.fallback is not None:
+            yield task.fallback
         yield from _tasks(task.tasks)
 
 

@@ -25,6 +25,7 @@ from autoglm.cli.measure import harmless, width_of
 from autoglm.cli.rows import ENDED, FAILED, Active, Line, Progress, TaskView, fit, item_rows, task_row
 from autoglm.cli.usage import short_usage
 from autoglm.engine import messages as m
+from autoglm.engine.standing_in import SUFFIX as _FALLBACK
 from autoglm.engine.undoing import SUFFIX as _UNDO
 from autoglm.engine.waiting import in_words
 
@@ -128,7 +129,7 @@ class RunView:
             outer = path.rpartition(".")[0]
             if parent is None and outer and outer not in self._sections:
                 parent = self._view(outer)
-            around = [each for each in (self.tasks.get(path.removesuffix(_UNDO)), parent) if each is not None]
+            around = [each for each in (self.tasks.get(_stem(path)), parent) if each is not None]
             repeated = any(each.is_loop or each.is_repeated for each in around)
             depth = 0 if parent is None else parent.depth + 1
             name = path[len(parent.path) + 1 :] if parent is not None else path
@@ -492,13 +493,19 @@ def static_path(task: str) -> str:
     """Return the path of a task instance in the file: ``outer[3].inner`` is ``outer.inner``."""
     if "[" not in task:
         return task
-    if task.endswith(_UNDO):
-        return static_path(task.removesuffix(_UNDO)) + _UNDO
+    stem = _stem(task)
+    if stem != task:
+        return static_path(stem) + task[len(stem) :]
     return ".".join(part.partition("[")[0] if part.endswith("]") else part for part in task.split("."))
 
 
 def _is_item(task: str) -> bool:
-    return task.removesuffix(_UNDO).endswith("]")
+    return _stem(task).endswith("]")
+
+
+def _stem(task: str) -> str:
+    """Return the task that work stands beside: what it undoes or stands in for."""
+    return task.removesuffix(_UNDO).removesuffix(_FALLBACK)
 
 
 def _told(failure: Failure) -> str:

@@ -57,7 +57,9 @@ def _is_inside(node: Node, chosen: Chosen, again: set[int]) -> bool:
 
 
 def _end(run: Run, instance: Instance) -> None:
-    """Give up an instance that has begun, what is inside it first."""
+    """Give up an instance that has begun, what is inside it or stands in for it first."""
+    if instance.is_replaced and instance.stand_in is not None:
+        _end(run, instance.stand_in.work)
     if instance.loop is not None:
         for item in list(instance.loop.open.values()):
             _end(run, item)
@@ -145,6 +147,8 @@ def _rebind(state: RunState, graph: Graph, scope: Scope, plan: ScopePlan) -> Non
 
 def _rebind_instance(state: RunState, graph: Graph, instance: Instance, node: Node) -> None:
     instance.node = node
+    if instance.stand_in is not None and node.fallback is not None:
+        instance.stand_in.work.node = node.fallback
     plan = groups.plan_of(graph, instance)
     if (instance.child is not None and plan is None) or (instance.loop is not None and node.loop is None):
         forgetting.forget_below(state, instance)  # it is another kind of task now, and is done again
@@ -176,6 +180,8 @@ def _rebind_done(state: RunState, graph: Graph, instance: Instance) -> bool:
 def _drop(state: RunState, instance: Instance) -> None:
     """Forget a task that is no more."""
     forgetting.forget_below(state, instance)
+    if instance.stand_in is not None:
+        state.dropped.append(instance.stand_in.work.id)
     if instance.number:
         state.counts[instance.status] -= 1
         state.dropped.append(instance.id)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autoglm.engine import ending, loops, undoing
+from autoglm.engine import ending, loops, standing_in, undoing
 from autoglm.engine import messages as m
 from autoglm.engine.state import Instance, Scope, scope_text
 from autoglm.engine.states import TaskStatus
@@ -24,6 +24,8 @@ def close(run: Run, owner: Instance | None) -> None:
         ending.close(run)
     elif owner.status is not TaskStatus.RUNNING:
         return
+    elif owner.is_replaced and owner.stand_in is not None:
+        standing_in.close(run, owner, owner.stand_in)
     elif owner.loop is not None:
         if owner.loop.is_done:
             loops.close(run, owner, owner.loop)

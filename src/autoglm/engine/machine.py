@@ -34,6 +34,7 @@ from autoglm.engine import (
     parking,
     repeats,
     retry,
+    standing_in,
     steps,
     stopping,
     undoing,
@@ -368,7 +369,8 @@ class Run(RunState):
             due = retry.retry_at(policy, made, first, self._now, draw, failure)
             if due is None and made > 1 and retry.covers(policy, failure):
                 final = _S.TERMINATED
-        if due is None and self._degrade(instance, failure):
+        ends = final or (_S.TIMEOUT if timeout else _S.FAILED)
+        if due is None and (self._degrade(instance, failure) or standing_in.call(self, instance, failure, ends)):
             return
         self.emit(m.AttemptFailed(instance.id, instance.attempt, failure, timeout, due, final, abandoned))
         if due is None:
@@ -399,7 +401,8 @@ class Run(RunState):
 
     def fail(self, instance: Instance, failure: Failure, *, timeout: bool = False) -> None:
         """End an instance that has no running attempt as failed."""
-        if not self._degrade(instance, failure):
+        final = _S.TIMEOUT if timeout else _S.FAILED
+        if not self._degrade(instance, failure) and not standing_in.call(self, instance, failure, final):
             self.emit(m.TaskFailed(instance.id, failure, timeout))
             stopping.fail_fast(self, instance)
 
@@ -455,6 +458,9 @@ class Run(RunState):
             self.emit(m.TaskSkipped(instance.id, judgement.reason, judgement.upstream_failed))
             return
         node = instance.node
+        if node.spare is not None:
+            self.emit(m.TaskSkipped(instance.id, f"it stands in for `{node.spare}`, only if that fails"))
+            return
         if node.when is not None and not node.when_each and not self.condition_holds(instance):
             return
         if node.kind is NodeKind.DECISION:
@@ -552,6 +558,8 @@ class Run(RunState):
 
     def _names(self, instance: Instance) -> Names:
         undone = instance.undoes
+        if instance.stands_for is not None:
+            return Names(self.world, instance, standing_in.seen(instance))
         return Names(self.world, instance, None if undone is None else undoing.Outcome(undone, self.world))
 
     # ---------------------------------------------------------------------------------------------------- values

@@ -332,6 +332,8 @@ class TaskFailed(Event, frozen=True, tag="task_failed"):
     task: str
     failure: Failure
     timeout: bool = False
+    final: str | None = None
+    """What it ends as, where that is neither failed nor timeout."""
 
 
 class TaskSucceeded(Event, frozen=True, tag="task_succeeded"):
@@ -524,6 +526,17 @@ class RollbackStarted(Event, frozen=True, tag="rollback_started"):
     """What the group fails with, where its tasks do not tell."""
 
 
+class StandInCalled(Event, frozen=True, tag="stand_in_called"):
+    """A task has failed for good, and what ``on_error: {degrade: …}`` names runs in its stead.
+
+    ``final`` is how the task ends when that fails too: ``failed``, ``timeout`` or ``terminated``.
+    """
+
+    task: str
+    failure: Failure
+    final: str
+
+
 EVENTS = (
     RunCreated
     | RunStarted
@@ -563,6 +576,7 @@ EVENTS = (
     | RunEnding
     | SectionStarted
     | RollbackStarted
+    | StandInCalled
 )
 
 # ------------------------------------------------------------------------------------------------------ commands

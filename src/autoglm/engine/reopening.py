@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from autoglm.engine import forgetting, repeats, undoing
+from autoglm.engine import forgetting, repeats, standing_in, undoing
 from autoglm.engine.state import UNREAD, Instance, LoopState, Scope
 from autoglm.engine.states import TaskStatus
 from autoglm.graph.model import ScopePlan
@@ -170,6 +170,7 @@ def set_back(state: RunState, instance: Instance, at: float, choice: Choice | No
 
 def _move_back(state: RunState, instance: Instance, at: float) -> None:
     instance.lives += instance.status is TaskStatus.ROLLED_BACK
+    standing_in.set_back(state, instance, at)
     state.move(instance, TaskStatus.PENDING, at)
     instance.attempts_before = instance.attempt
     instance.result = instance.output = instance.collected = instance.failure = instance.reason = None

@@ -23,7 +23,18 @@ from typing import Any
 import msgspec
 
 from autoglm.base.errors import EngineError, Failure
-from autoglm.engine import adopting, ending, forgetting, groups, parking, reopening, steps, undoing, waiting
+from autoglm.engine import (
+    adopting,
+    ending,
+    forgetting,
+    groups,
+    parking,
+    reopening,
+    standing_in,
+    steps,
+    undoing,
+    waiting,
+)
 from autoglm.engine import messages as m
 from autoglm.engine.ending import Ending
 from autoglm.engine.ready import ReadyQueues
@@ -82,6 +93,8 @@ class RunState:
         """How often something has completed that can be undone."""
         self.undos: dict[str, Scope] = {}
         """The scope that each open undo belongs to, by the undo's id."""
+        self.stand_ins: dict[str, Instance] = {}
+        """What stands in for failed tasks and has not ended, by id."""
         self.stuck: dict[str, Failure | None] = {}
         """What should have been undone and could not be, by id."""
         self.touched: dict[int, Instance] = {}
@@ -133,6 +146,7 @@ class RunState:
             m.ParkingBegan: self._noted_by(parking.began),
             m.ParkingCut: self._noted_by(parking.was_cut),
             m.ParkingEnded: self._noted_by(parking.ended),
+            m.StandInCalled: self._noted_by(standing_in.began),
             m.StepRecorded: self._noted_by(steps.recorded),
             m.QuestionAsked: self._noted_by(waiting.asked),
             m.QuestionAnswered: self._noted_by(waiting.answered),
@@ -220,6 +234,8 @@ class RunState:
         undone = self.undos.get(task_id)
         if undone is not None and undone.undoing is not None:
             return undone.undoing.open[task_id]
+        if task_id in self.stand_ins:
+            return self.stand_ins[task_id]
         made = self._made
         if made is not None and made.id == task_id:
             return self._item(self.owner_of(made), made.index)
@@ -264,7 +280,7 @@ class RunState:
         if is_new:
             self._numbered += 1
             instance.number = self._numbered
-        if instance.undoes is None:
+        if not instance.is_beside:
             counts = self.counts
             if not is_new:  # whoever was set back counts as pending until it goes on
                 counts[old] -= 1
@@ -277,7 +293,7 @@ class RunState:
         """Note that an instance has begun: it counts as active in its scope until it ends."""
         if instance.status is _S.PENDING:
             instance.began = self.completed
-            if instance.index is None and instance.undoes is None:
+            if instance.index is None and not instance.is_beside:
                 instance.scope.active += 1
         self.move(instance, _S.RUNNING, at)
         self._active[instance.id] = instance
@@ -308,6 +324,11 @@ class RunState:
         if instance.undoes is not None:
             undoing.ended(self, instance, at)
             return
+        if instance.stands_for is not None:
+            standing_in.ended(self, instance)
+            return
+        if instance.stand_in is not None:
+            instance.stand_in.is_open = False
         if instance.child is not None and status is _S.SUCCEEDED:
             self._scopes.pop(instance.child.prefix, None)
         if instance.index is not None:
@@ -397,7 +418,7 @@ class RunState:
         instance = self._find(event.task)
         self.leave_slot(instance)
         instance.failure = event.failure
-        self._add_usage_of(instance, event.failure)
+        self.add_usage_of(instance, event.failure)
         failed = _S.TIMEOUT if event.timeout else _S.FAILED
         if event.retry_at is not None:
             self.move(instance, failed, at)
@@ -456,7 +477,7 @@ class RunState:
         """What was used of models in all."""
         return self.spent.total
 
-    def _add_usage_of(self, instance: Instance, failure: Failure) -> None:
+    def add_usage_of(self, instance: Instance, failure: Failure) -> None:
         usage = (failure.details or {}).get("usage")
         if isinstance(usage, dict):
             self.spent.add(instance.node.path, usage, failed=True)
@@ -472,7 +493,10 @@ class RunState:
     def _task_failed(self, event: m.TaskFailed, at: float) -> None:
         instance = self._find(event.task)
         instance.failure = event.failure
-        self._end(instance, _S.TIMEOUT if event.timeout else _S.FAILED, at)
+        failed = _S.TIMEOUT if event.timeout else _S.FAILED
+        if event.final is not None:
+            self.move(instance, failed, at)
+        self._end(instance, TaskStatus(event.final) if event.final else failed, at)
 
     def _task_succeeded(self, event: m.TaskSucceeded, at: float) -> None:
         instance = self._find(event.task)
@@ -494,7 +518,8 @@ class RunState:
             self.begin(instance, at)
         self.leave_slot(instance)
         instance.failure = event.failure
-        self._add_usage_of(instance, event.failure)
+        if not instance.is_replaced:  # else that was counted when it failed
+            self.add_usage_of(instance, event.failure)
         instance.result = event.blob or bytes(event.result)
         self._end(instance, _S.SUCCEEDED, at)
 

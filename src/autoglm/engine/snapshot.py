@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from autoglm.engine import undoing
+from autoglm.engine import standing_in, undoing
 from autoglm.engine.run_state import RunState
 from autoglm.engine.state import Held, Instance, LoopState, Scope
 from autoglm.engine.states import TaskStatus
@@ -28,6 +28,7 @@ def snapshot(run: RunState) -> dict[str, Any]:
         "tasks": dict(_describe(run.root)),
         "ending": None if run.ending is None else run.ending.snapshot(),
         "sections": {name: dict(_describe(scope)) for name, scope in run.sections.items()},
+        "stand_ins": sorted(run.stand_ins),
         "undo": (run.completed, sorted(run.undos), run.stuck, dict(_remembered(run.root)), _standing(run)),
     }
 
@@ -45,11 +46,13 @@ def _describe_instance(instance: Instance) -> Iterator[tuple[str, Any]]:
         (
             str(instance.status), instance.number, instance.attempt, instance.stopping, instance.result,
             instance.output, instance.failure, instance.reason, instance.due, instance.started_at,
-            instance.ended_at, instance.deadline, _held(instance.held),
+            instance.ended_at, instance.deadline, _held(instance.held), standing_in.snapshot(instance),
             None if instance.child is None else instance.child.chosen,
             None if loop is None else _loop(loop),
         ),
     )  # fmt: skip
+    if instance.stand_in is not None:
+        yield from _describe_instance(instance.stand_in.work)
     if instance.undo is not None:
         yield from _describe_instance(instance.undo)
     if instance.child is not None:

@@ -63,6 +63,8 @@ class Instance:
         "record",
         "result",
         "scope",
+        "stand_in",
+        "stands_for",
         "started_at",
         "status",
         "stopping",
@@ -111,6 +113,10 @@ class Instance:
         """What undoes it, once that has been called for."""
         self.undoes: Instance | None = None
         """What it undoes, for a rollback."""
+        self.stand_in: StandIn | None = None
+        """What stands in for it, once that has been called for."""
+        self.stands_for: Instance | None = None
+        """The failed task that it stands in for."""
 
     @classmethod
     def of_item(cls, owner: Instance, index: int) -> Instance:
@@ -129,20 +135,35 @@ class Instance:
         return self.status in FAILURES or self.status is TaskStatus.CANCELLED or self.upstream_failed
 
     @property
+    def stem(self) -> Instance:
+        """The task that it belongs to: what it undoes or stands in for, else itself."""
+        return self.undoes or self.stands_for or self
+
+    @property
+    def is_beside(self) -> bool:
+        """It is no task of its scope: it undoes one, or stands in for one."""
+        return self.undoes is not None or self.stands_for is not None
+
+    @property
+    def is_replaced(self) -> bool:
+        """It has failed for good, and what stands in for it is under way."""
+        return self.stand_in is not None and self.stand_in.is_open
+
+    @property
     def is_composite(self) -> bool:
         """It has parts of its own (items, or a scope) instead of attempts."""
         return self.loop is not None or self.child is not None
 
     def near(self) -> Iterator[Instance]:
         """Yield the same as far as templates see: up to the call of another workflow that it lies in."""
-        at: Instance | None = self if self.undoes is None else self.undoes
+        at: Instance | None = self.stem
         while at is not None:
             yield at
             at = None if at.scope.opens_frame else at.scope.owner
 
     def path(self) -> Iterator[Instance]:
         """Yield this instance, then the ones it lies in, outwards."""
-        at: Instance | None = self if self.undoes is None else self.undoes
+        at: Instance | None = self.stem
         while at is not None:
             yield at
             at = at.scope.owner
@@ -164,6 +185,19 @@ class Held:
         """Values of the steps that are done, by key. They are the instance's: its next attempt sees them too."""
         self.spent = 0.0
         """Seconds of its ``timeout`` that the present attempt had used up when it parked."""
+
+
+class StandIn:
+    """What stands in for a task that failed for good."""
+
+    __slots__ = ("final", "is_open", "work")
+
+    def __init__(self, work: Instance) -> None:
+        self.work = work
+        self.final = TaskStatus.FAILED
+        """How its task ends when it fails too."""
+        self.is_open = False
+        """Its task has failed and waits for it."""
 
 
 UNREAD: Any = object()

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 def stop(run: Run, instance: Instance, reason: str, failure: Failure | None = None) -> None:
     """Stop an instance that has begun: its attempt, or everything inside it."""
-    if instance.id in run.attempts:
+    if instance.is_replaced and instance.stand_in is not None:
+        stop(run, instance.stand_in.work, reason)
+    elif instance.id in run.attempts:
         if instance.stopping is None:
             run.emit(m.AttemptStopping(instance.id, instance.attempt, reason))
             run.command(m.StopAttempt(instance.id, instance.attempt, reason))
+    elif instance.stands_for is not None and instance.status is TaskStatus.PENDING:
+        run.emit(m.TaskCancelled(instance.id))
     elif instance.status is TaskStatus.RETRYING:
         _give_up(run, instance, reason)
     elif instance.status is TaskStatus.PAUSED:

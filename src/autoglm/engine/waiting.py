@@ -96,7 +96,10 @@ def is_all_that_is_left(state: RunState) -> bool:
     counts = state.counts
     if not state.questions or state.attempts or counts.get(TaskStatus.RETRYING) or state.is_reading:
         return False
-    if counts.get(TaskStatus.PAUSED) != len(state.questions) or state.is_between_iterations:
+    asking = sum(1 for each in state.questions.values() if not each.is_beside)
+    if counts.get(TaskStatus.PAUSED, 0) != asking or state.is_between_iterations:
+        return False
+    if not state.stand_ins.keys() <= state.questions.keys():
         return False
     held = [each.held for each in state.questions.values()]
     return all(each and each.question and each.question.kind != "time" for each in held)

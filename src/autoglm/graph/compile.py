@@ -23,7 +23,7 @@ from autoglm.spec.catalog import Catalog
 from autoglm.spec.decisions import decision_actions, worked_options
 from autoglm.spec.document import gc_paused
 from autoglm.spec.expressions import Template, compile_condition, compile_expression, compile_template, path_template
-from autoglm.spec.model import Degrade, Loop, OnError, Retry, Task, Workflow
+from autoglm.spec.model import Degrade, Loop, OnError, Retry, StandIn, Task, Workflow
 from autoglm.spec.names import task_templates
 
 _DEFAULT_LIMITS = {"inline": 1000, "thread": 64, "subprocess": 4, "process": 2}
@@ -124,7 +124,11 @@ class _Compiler:
         outer: set[str] = set()
         first = len(self.nodes)
         self.nodes.extend([None] * len(tasks))  # type: ignore[list-item]  # filled below, after the nodes inside
-        parts = [self._part(task, prefix, names, outer) for task in tasks]
+        instead = {task.name: body for task in tasks if (body := _stand_in(task, tasks, names)) is not None}
+        parts = [self._part(task, prefix, names, outer, instead.get(task.name)) for task in tasks]
+        spares = _spares(tasks, names)
+        for local in spares:  # it is skipped, so what it reads is its task's to wait for
+            parts[local].reads = set()
         chosen_by = _chosen_by(tasks, names)
         edges = [
             () if are_alone else self._edges(part, local, names, chosen_by.get(local, ()))
@@ -143,8 +147,9 @@ class _Compiler:
             for local, part in enumerate(parts)
         )
         nodes = tuple(self._with_rollback(node) for node in nodes)
+        nodes = tuple(self._with_fallback(node, instead.get(node.name), spares.get(node.local)) for node in nodes)
         self.nodes[first : first + len(nodes)] = nodes
-        sinks = tuple(local for local, below in enumerate(successors) if not below)
+        sinks = tuple(local for local, below in enumerate(successors) if not below and local not in spares)
         undoable = any(node.undoable for node in nodes)
         return ScopePlan(nodes, names, tuple(len(ups) for ups in upstreams), sinks, undoable), outer
 
@@ -160,6 +165,15 @@ class _Compiler:
         rollback = part.node(len(self.nodes), node.local, node.edges, (), node.rank)
         self.nodes.append(rollback)
         return replace(node, rollback=rollback, undoable=True)
+
+    def _with_fallback(self, node: Node, task: Task | None, spare: str | None) -> Node:
+        """Compile what stands in for a task: work of its own that sees what the task saw."""
+        if task is None:
+            return node if spare is None else replace(node, spare=spare)
+        part = _Part(task, f"{node.path}~fallback", None, self._pools(task), self._executor(task), self.key, None)
+        work = part.node(len(self.nodes), node.local, node.edges, (), node.rank)
+        self.nodes.append(work)
+        return replace(node, fallback=work, spare=spare)
 
     def _with_called_functions(self, tasks: tuple[Task, ...]) -> Iterator[Task]:
         known = {task.name for task in tasks}
@@ -193,7 +207,9 @@ class _Compiler:
 
     # ---------------------------------------------------------------------------------------------------- a task
 
-    def _part(self, task: Task, prefix: str, names: Mapping[str, int], outer: set[str]) -> _Part:
+    def _part(
+        self, task: Task, prefix: str, names: Mapping[str, int], outer: set[str], instead: Task | None = None
+    ) -> _Part:
         path = f"{prefix}{task.name}"
         body, read = None, set[str]()
         if task.type == "group":
@@ -202,8 +218,8 @@ class _Compiler:
         for template in part.templates():
             self.shared.reads |= template.names
             read |= _tasks_read(template)
-        if task.rollback is not None:
-            for _, template, _ in task_templates(task.rollback):
+        for beside in (task.rollback, instead):
+            for _, template, _ in task_templates(beside) if beside is not None else ():
                 self.shared.reads |= template.names
                 read |= _tasks_read(template)
         part.reads = {name for name in read if name in names}
@@ -251,6 +267,27 @@ class _Compiler:
             self.shared.numbers[name] = len(self.pools)
             self.pools[name] = Pool(name, limit)
         return self.shared.numbers[name]
+
+
+def _stand_in(task: Task, tasks: tuple[Task, ...], names: Mapping[str, int]) -> Task | None:
+    """Return the work that stands in for a task when it failed for good."""
+    work = task.fallback
+    if isinstance(task.on_error, StandIn):
+        work = task
+        if task.on_error.task is not None:
+            work = tasks[names[task.on_error.task]]
+        elif task.on_error.model is not None:
+            work = task.model_copy(update={"options": {**task.options, "model": task.on_error.model}})
+    if work is None:
+        return None
+    alone: dict[str, Any] = {"depends_on": {}, "when": None, "loop": None, "rollback": None, "fallback": None}
+    return work.model_copy(update={**alone, "on_error": OnError.FAIL})
+
+
+def _spares(tasks: tuple[Task, ...], names: Mapping[str, int]) -> dict[int, str]:
+    """Return which tasks stand in for which, by their places."""
+    named = ((each.on_error.task, each.name) for each in tasks if isinstance(each.on_error, StandIn))
+    return {names[spare]: name for spare, name in named if spare is not None}
 
 
 def _tasks_read(template: Template) -> set[str]:

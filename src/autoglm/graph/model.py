@@ -146,6 +146,10 @@ class Node:
     """Length of the longest path from here to an end of its scope: the critical path breaks ties."""
     rollback: Node | None = None
     """The work that undoes it. It has a place in ``Graph.nodes`` and none in a scope."""
+    fallback: Node | None = None
+    """The work that stands in for it when it failed for good. It has no place in a scope either."""
+    spare: str | None = None
+    """It is the stand-in of the task of this name, and never runs as itself."""
     undoable: bool = False
     """It, or something inside it, has a rollback."""
 

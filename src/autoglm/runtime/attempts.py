@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from autoglm.engine.messages import StartAttempt
+from autoglm.engine.standing_in import seen
 from autoglm.engine.state import Instance
 from autoglm.executors.protocol import Executor, Work
 from autoglm.graph.model import Node
@@ -152,6 +153,8 @@ class LiveAttempt(Attempt):
         undone = self._instance.undoes
         if undone is not None:
             bound |= {"result": run.result_of(undone), "output": run.output_of(undone)}
+        if self._instance.stands_for is not None:
+            bound |= seen(self._instance)
         return Copies(bound)
 
 

@@ -39,7 +39,7 @@ def check_unused_inputs(workflow: Workflow, scopes: Iterable[ScopeInfo], catalog
         if chain == ("inputs",):
             return
         unused.pop(chain[1] if chain[0] == "inputs" else chain[0], None)
-    works = [work for info in infos for work in (info.task, info.task.rollback) if work is not None]
+    works = [work for info in infos for work in (info.task, info.task.rollback, info.task.fallback) if work is not None]
     for task in works:
         if task.type in ("group", "decision", "script") or task.type.startswith("llm_"):
             continue
@@ -67,7 +67,7 @@ class _Checker:
         for fault in info.faults:
             self._fault(info.task, fault)
         for reading in info.readings:
-            nearer = nearer_names(info.task, reading.kind, info.scope.loops)
+            nearer = nearer_names(info.task, reading.kind, info.names_around)
             for chain in reading.template.paths:
                 self._chain(_Where(info.task, info.scope, info, reading), chain, nearer)
 

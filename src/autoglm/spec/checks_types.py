@@ -10,7 +10,7 @@ from autoglm.base.diagnostics import did_you_mean
 from autoglm.base.jsonvalue import NotJson, canonical, is_of_type
 from autoglm.spec.catalog import Catalog, FunctionInfo, OptionInfo, TaskTypeInfo
 from autoglm.spec.faults import kind_of, suggest
-from autoglm.spec.model import Budget, DegradeTo, Path, Task, Workflow
+from autoglm.spec.model import Budget, DegradeTo, Path, StandIn, Task, Workflow
 from autoglm.spec.names import OWN, alias, loop_names
 from autoglm.spec.report import Report
 from autoglm.spec.schemas import has_field
@@ -49,11 +49,9 @@ class _Checker:
         self.validators: dict[tuple[str, str], Any] = {}
 
     def task(self, info: TaskInfo) -> None:
-        """Check one task, and what undoes it."""
+        """Check one task, and the work that stands beside it."""
         task = info.task
-        if task.rollback is not None:
-            undone = {info.index: Upstream(("rollback",))}  # its result is at hand as an upstream's is
-            self.task(TaskInfo(task.rollback, info.index, info.scope, upstreams=undone))
+        self._beside(info)
         kind = self._type(task)
         if kind is not None:
             self._options(task, kind)
@@ -86,6 +84,19 @@ class _Checker:
         loop = task.loop
         if loop is not None and loop.file is not None:
             self._file(task, ("loop", "file"), loop.file.partition("#")[0])
+
+    def _beside(self, info: TaskInfo) -> None:
+        """Check what undoes a task, and what stands in for it."""
+        task = info.task
+        if task.rollback is not None:
+            undone = {info.index: Upstream(("rollback",))}  # its result is at hand as an upstream's is
+            self.task(TaskInfo(task.rollback, info.index, info.scope, upstreams=undone))
+        if task.fallback is not None:
+            beside = TaskInfo(task.fallback, info.index, info.scope, upstreams=info.upstreams)
+            beside.fails_over = [info]
+            self.task(beside)
+        if isinstance(task.on_error, StandIn) and task.on_error.model is not None:
+            self._other_model(task, task.on_error.model)
 
     def _say(
         self,
@@ -166,6 +177,20 @@ class _Checker:
                 path = ("budget", "on_exhausted", "degrade")
                 say(path, "unknown-model", f"there is no model `{name}`", hint=hint, word=name)
 
+    def _other_model(self, task: Task, name: str) -> None:
+        """Check that the task can ask another model, and that there is that model."""
+        kind = self.catalog.task_types.get(task.type)
+        place = ("on_error", "degrade", "model")
+        if kind is not None and (task.type == "decision" or "model" not in kind.options):
+            hint = "write `{degrade: {task: NAME}}`, or a value"
+            message = f"a task of type `{task.type}` asks no model, so it cannot ask another one instead"
+            self._say(task, place, "fallback-model", message, hint, key=True)
+            return
+        known = {**self.catalog.models, **self.workflow.models}
+        if "/" not in name and name not in known:
+            hint = suggest(name, known, what="the models are") or "declare it under `models`"
+            self._say(task, place, "unknown-model", f"there is no model `{name}`", hint, name)
+
     def _deciding_model(self, task: Task) -> None:
         llm = task.options.get("llm")
         if isinstance(llm, dict):
@@ -234,7 +259,7 @@ class _Checker:
         task = info.task
         if info.index in info.upstreams and name in OWN:  # of what a rollback undoes
             return True
-        if name in task.arguments or name in self.workflow.inputs or name in loop_names(task) | info.scope.loops:
+        if name in task.arguments or name in self.workflow.inputs or name in loop_names(task) | info.names_around:
             return True
         for index in info.upstreams:
             upstream = info.scope.tasks[index]

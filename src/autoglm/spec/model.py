@@ -130,6 +130,15 @@ class Degrade(Model):
     degrade: JsonValue = None
 
 
+class StandIn(Model):
+    """``on_error: {degrade: {task: NAME}}`` or ``{model: NAME}``: what runs instead when the task failed for good."""
+
+    task: str | None = None
+    """A task of the same scope, which runs only then."""
+    model: str | None = None
+    """The task itself, asking this model."""
+
+
 class OnError(StrEnum):
     FAIL = "fail"
     CONTINUE = "continue"
@@ -286,7 +295,9 @@ class Task(Model):
     pool: tuple[str, ...] = ()
     executor: str | None = None
     env: dict[str, str] = Field(default_factory=dict)
-    on_error: OnError | Degrade = OnError.FAIL
+    on_error: OnError | StandIn | Degrade = OnError.FAIL
+    fallback: Self | None = None
+    """``on_error: {degrade: {handler: …}}``: work whose result stands in when the task failed for good."""
     rollback: Self | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     tasks: tuple[Self, ...] = ()

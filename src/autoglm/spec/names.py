@@ -45,6 +45,7 @@ class Kind(StrEnum):
     RESULT = "result"
     DEGRADE = "degrade"
     ROLLBACK = "rollback"
+    FALLBACK = "fallback"
     OUTPUT = "output"
     """The workflow's ``outputs``."""
 
@@ -131,6 +132,10 @@ def templated_texts(task: Task) -> Iterator[tuple[Path, Any, Kind]]:
         for path, value, _ in templated_texts(task.rollback):
             yield ("rollback", *path), value, Kind.ROLLBACK
 
+    if task.fallback is not None:
+        for path, value, _ in templated_texts(task.fallback):
+            yield ("fallback", *path), value, Kind.FALLBACK
+
 
 def _loop_texts(loop: Loop) -> Iterator[tuple[Path, Any, Kind]]:
     for name, value in (("over", loop.over), ("file", loop.file), ("matrix", loop.matrix), ("initial", loop.initial)):
@@ -209,9 +214,11 @@ def nearer_names(task: Task, kind: Kind, outer: frozenset[str]) -> frozenset[str
         names |= PREDICTED
     if task.rollback is not None and kind is Kind.ROLLBACK:
         names |= task.rollback.arguments.keys()
+    if task.fallback is not None and kind is Kind.FALLBACK:
+        names |= task.fallback.arguments.keys()
     if kind in _SEES_OWN:
         names |= OWN
-    return names | {"error"} if kind is Kind.DEGRADE else names
+    return names | {"error"} if kind in (Kind.DEGRADE, Kind.FALLBACK) else names
 
 
 def data_dependencies(task: Task) -> dict[str, Path]:
@@ -250,7 +257,7 @@ def infer_inputs(workflow: Workflow) -> dict[str, InputSpec]:
     for scope in all_scopes(workflow):
         for info in scope.tasks:
             for reading in info.readings:
-                bound = nearer_names(info.task, reading.kind, scope.loops)
+                bound = nearer_names(info.task, reading.kind, info.names_around)
                 for name in _free_names(reading, bound, workflow):
                     needed = info.needs_input(name)
                     if needed is not None:

@@ -26,6 +26,8 @@ def field_path(task: Task, *path: str | int) -> Path:
         return _parameter_path(task, rest) if rest else task.source
     if head == "depends_on":
         return task.source + _upstream_path(task, rest)
+    if head == "fallback":
+        return task.source if task.fallback is None else field_path(task.fallback, *rest)
     if head == "loop":
         return task.source + _loop_path(task.written.get("loop"), rest)
     if head == "retry":

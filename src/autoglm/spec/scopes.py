@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoglm.spec.decisions import decision_actions
-from autoglm.spec.model import Outcome, Path, Task, Workflow
+from autoglm.spec.model import Outcome, Path, StandIn, Task, Workflow
 from autoglm.spec.names import Fault, Reading, alias, loop_names, read_templates, repeats
 from autoglm.spec.schemas import has_field
 
@@ -43,8 +43,18 @@ class TaskInfo:
     targets: dict[str, tuple[Path, int | None]] = field(default_factory=dict)
     """A decision's actions: where the first stands, and which task it is."""
     body: ScopeInfo | None = None
+    fails_over: list[TaskInfo] = field(default_factory=list)
+    """The tasks that name this one as what stands in for them."""
     callee: Workflow | None = None
     """The workflow that the task calls, where that is known."""
+
+    @property
+    def names_around(self) -> frozenset[str]:
+        """Return the names that what is around the task binds."""
+        names = self.scope.loops
+        for info in self.fails_over:
+            names |= {"error", *loop_names(info.task)}
+        return names
 
     @property
     def single_upstream(self) -> TaskInfo | None:
@@ -163,12 +173,23 @@ def _scope(
         if task.tasks:
             info.body = _scope(task.tasks, info, loops | loop_names(task), callees)
     for info in scope.tasks:
+        instead = stand_in_of(info)
+        if instead is not None and instead is not info:
+            instead.fails_over.append(info)
+    for info in scope.tasks:
         _add_control(info)
         _add_data(info)
     for info in scope.tasks:
         if info.task.type == "decision":
             _add_branches(info)
     return scope
+
+
+def stand_in_of(info: TaskInfo) -> TaskInfo | None:
+    """Return the task that ``on_error: {degrade: {task: NAME}}`` names, where it exists."""
+    name = info.task.on_error.task if isinstance(info.task.on_error, StandIn) else None
+    index = None if name is None else info.scope.names.get(name)
+    return None if index is None else info.scope.tasks[index]
 
 
 def _add_control(info: TaskInfo) -> None:
@@ -188,6 +209,11 @@ def _add_data(info: TaskInfo) -> None:
         for chain in reading.template.paths:
             if chain[0] == "tasks" and len(chain) > 1:
                 reads.setdefault(chain[1], reading.path)
+    instead = stand_in_of(info)
+    for reading in instead.readings if instead is not None else ():
+        for chain in reading.template.paths:
+            if chain[0] == "tasks" and len(chain) > 1:
+                reads.setdefault(chain[1], ("on_error", "degrade", "task"))
     if info.body is not None:
         for number, child in enumerate(info.body.tasks):
             for name, path in child.outer_reads.items():

@@ -5,13 +5,13 @@ A reader takes (values, value, path of the task, key) and returns None after a c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from autoglm.base.diagnostics import Severity, did_you_mean
 from autoglm.base.sizes import parse_size
 from autoglm.spec import budgets
-from autoglm.spec.model import Degrade, Effects, Join, Loop, OnError, Outcome, Path, Retry
+from autoglm.spec.model import Degrade, Effects, Join, Loop, OnError, Outcome, Path, Retry, StandIn
 from autoglm.spec.tree import shorten
 from autoglm.spec.values import Values, build, describe, is_template, one_of
 
@@ -281,32 +281,63 @@ _LOOP_READERS: dict[str, Callable[[Values, Any, Path, str], Any]] = {
 }
 
 
-_NO_PLAIN_VALUE = frozenset({"value", "task", "model", "handler", "action", "script", "prompt", "workflow", "tasks"})
+_NO_PLAIN_VALUE = frozenset({"value", "task", "model"})
 """Keys that a value below ``degrade`` has only when it is written as ``{value: …}``."""
+STANDS_IN = frozenset(
+    {"handler", "action", "script", "prompt", "prompt_template", "prompt_file", "workflow", "tasks", "conditions"}
+)
+"""Keys that make a mapping below ``degrade`` a task that runs instead."""
 
 
-def on_error(values: Values, value: Any, path: Path, key: str) -> OnError | Degrade | None:
+def body_below(written: Any, types: Collection[str] = ()) -> dict[str, Any] | None:
+    """Return the task that is written below ``on_error: {degrade: …}``, None where that is something else.
+
+    ``types`` are the task types that a ``type`` in it may name; another one makes it a value.
+    """
+    degrade = written.get("degrade") if isinstance(written, dict) and set(written) == {"degrade"} else None
+    if not isinstance(degrade, dict) or set(degrade) == {"value"}:
+        return None
+    kind = degrade.get("type")
+    is_task = bool(degrade.keys() & STANDS_IN) or (isinstance(kind, str) and kind in types)
+    return degrade if is_task else None
+
+
+def on_error(values: Values, value: Any, path: Path, key: str) -> OnError | Degrade | StandIn | None:
     if isinstance(value, dict) and set(value) == {"degrade"}:
+        if path == ("defaults",) and _is_work(value):
+            message = "what stands in for a task stands at the task itself; the file's defaults can give a value only"
+            what = "write it at the tasks, or `{degrade: {value: …}}` here"
+            values.error("degrade-unclear", message, (*path, key, "degrade"), key=True, hint=what)
+            return None
         return _degrade(values, value["degrade"], (*path, key))
     if isinstance(value, str) and value in ("fail", "continue"):
         return OnError(value)
     hint = {"ignore": "write `continue`", "stop": "write `fail`", "abort": "write `fail`"}.get(str(value))
     if value == "retry":
         hint = "write `retries: 3`"
-    values.wrong(value, path, key, "`fail`, `continue` or `{degrade: VALUE}`", hint)
+    values.wrong(value, path, key, "`fail`, `continue` or `{degrade: …}`", hint)
     return None
 
 
-def _degrade(values: Values, value: Any, path: Path) -> Degrade | None:
-    """Return what stands in for a failed task's result: a value, plain or below ``value``."""
+def _is_work(value: dict[str, Any]) -> bool:
+    below = value["degrade"]
+    return body_below(value) is not None or (isinstance(below, dict) and set(below) in ({"task"}, {"model"}))
+
+
+def _degrade(values: Values, value: Any, path: Path) -> Degrade | StandIn | None:
+    """Return what stands in for a failed task's result: a value, plain or below ``value``, a task or a model."""
     if isinstance(value, dict):
+        for key in ("task", "model"):
+            if value.keys() == {key}:
+                named = values.filled_text(value[key], (*path, "degrade"), key)
+                return None if named is None else build(StandIn, {"task": None, "model": None, key: named})
         if set(value) == {"value"}:
             return build(Degrade, {"degrade": value["value"]})
-        unclear = next((name for name in value if name in _NO_PLAIN_VALUE), None)
-        if unclear is not None:
-            message = f"with `{unclear}` in it, this could be a value or name what runs instead, which is not possible"
-            hint = "write `{degrade: {value: …}}` for a value"
-            values.error("degrade-unclear", message, (*path, "degrade", unclear), key=True, hint=hint)
+        unclear = [key for key in value if key in _NO_PLAIN_VALUE]
+        if unclear:
+            message = f"with `{unclear[0]}` and more in it, this could be a value or name what runs instead"
+            hint = f"write `{{degrade: {{value: …}}}}` for a value, or `{unclear[0]}` alone"
+            values.error("degrade-unclear", message, (*path, "degrade", unclear[0]), key=True, hint=hint)
             return None
     return build(Degrade, {"degrade": value})
 

@@ -52,6 +52,20 @@ _NOT_IN_ROLLBACK = {
     "cache": "an undo is never saved",
 }
 """What a rollback cannot have, and what to do instead."""
+_NO_ORDER_THERE = "it runs when the task that it stands in for has failed for good"
+_NOT_IN_FALLBACK = {
+    "depends_on": _NO_ORDER_THERE,
+    "needs": _NO_ORDER_THERE,
+    "join": _NO_ORDER_THERE,
+    "when": "let the work itself see what is to be done",
+    "loop": "in a loop it stands in for an item",
+    "on_error": "when it fails too, the task fails",
+    "rollback": "a task whose stand-in succeeded is not rolled back",
+    "tasks": "let one task do it",
+    "workflow": "let one task do it",
+    "conditions": "name what is to be done",
+}
+"""What a stand-in cannot have, and what to do instead."""
 _FRAME: dict[str, Any] = {
     "description": None,
     "when": None,
@@ -68,6 +82,7 @@ _FRAME: dict[str, Any] = {
     "pool": (),
     "executor": None,
     "on_error": OnError.FAIL,
+    "fallback": None,
     "rollback": None,
     "tasks": (),
 }
@@ -110,11 +125,14 @@ class TaskReader:
         kind, shorthand = self._type(entry)
         draft = _Draft(entry.name, kind, body, path, shorthand, self._options_of(kind), {}, {})
         fields = dict(_FRAME)
+        instead = task_fields.body_below(body.get("on_error"), self.catalog.task_types)
         leftover: list[str] = []
         for key, value in body.items():
             reader = task_fields.READERS.get(key)
             if key in _OFTEN_OPTIONS and key in (draft.known_options or ()):
                 leftover.append(key)
+            elif key == "on_error" and instead is not None:
+                fields["fallback"] = None if rollback_of is not None else self._fallback(instead, entry)
             elif reader is not None:
                 read = reader(values, value, path, key)
                 if read is not None:
@@ -304,11 +322,31 @@ class TaskReader:
             message = f"the rollback of `{entry.name}` does not say what to do"
             self.values.error("empty-rollback", message, path, key=True, hint="add `handler:` or `script:`")
             return None
+        allowed = self._allowed(body, f"the rollback of `{entry.name}`", path, _NOT_IN_ROLLBACK, "rollback-field")
+        return self.read(Entry(name, allowed, path, path, name_is_key=named is None), rollback_of=entry.name)
+
+    def _fallback(self, body: dict[str, Any], entry: Entry) -> Task:
+        """Return the task that stands in for another one that failed for good."""
+        path = (*entry.path, "on_error", "degrade")
+        named = body.get("name")
+        name = named if isinstance(named, str) and named else entry.name
+        what = f"what stands in for `{entry.name}`"
+        allowed = self._allowed(body, what, path, _NOT_IN_FALLBACK, "fallback-field")
+        task = self.read(Entry(name, allowed, path, path, name_is_key=named is None), rollback_of=entry.name)
+        if task.type in ("group", "workflow", "decision"):
+            message = f"{what} is one piece of work, and no task of type `{task.type}`"
+            self.values.error("fallback-field", message, (*path, "type"), hint="let one task do it")
+        return task.model_copy(update={"on_error": OnError.FAIL})
+
+    def _allowed(
+        self, body: Mapping[str, Any], what: str, path: Path, refused: Mapping[str, str], code: str
+    ) -> dict[str, Any]:
+        """Return the fields of work that stands beside a task; what it cannot have has been reported."""
         allowed = {}
         for key, part in body.items():
-            if key in _NOT_IN_ROLLBACK:
-                message = f"the rollback of `{entry.name}` is one piece of work, and has no `{key}`"
-                self.values.error("rollback-field", message, (*path, key), key=True, hint=_NOT_IN_ROLLBACK[key])
+            if key in refused:
+                message = f"{what} is one piece of work, and has no `{key}`"
+                self.values.error(code, message, (*path, key), key=True, hint=refused[key])
             else:
                 allowed[key] = part
-        return self.read(Entry(name, allowed, path, path, name_is_key=named is None), rollback_of=entry.name)
+        return allowed

@@ -85,8 +85,9 @@ def _tasks(session: Session, row: RunRow, status: str | None, limit: int) -> lis
     store = session.store
     if status is not None:
         return store.list_tasks(row.run_id, statuses=[status], limit=limit)
-    from autoglm.engine.undoing import SUFFIX
+    from autoglm.engine import standing_in, undoing
     from autoglm.runtime.recovery import read_current, read_definition
+    from autoglm.spec.model import StandIn
 
     workflow, _ = read_definition(store, read_current(store, row.run_id))
     found: list[TaskRow] = []
@@ -101,9 +102,10 @@ def _tasks(session: Session, row: RunRow, status: str | None, limit: int) -> lis
             continue
         if known is not None or not path.startswith(sections):
             found.append(known if known is not None else _pending(path))
-        undo = None if task.rollback is None else store.get_task(row.run_id, f"{path}{SUFFIX}")
-        if undo is not None:
-            found.append(undo)
+        suffixes = [standing_in.SUFFIX] if task.fallback is not None or isinstance(task.on_error, StandIn) else []
+        suffixes += [undoing.SUFFIX] if task.rollback is not None else []
+        beside = [store.get_task(row.run_id, f"{path}{suffix}") for suffix in suffixes]
+        found.extend(each for each in beside if each is not None)
         if task.loop is None:
             inside = [(inner, f"{path}.{inner.name}") for inner in reversed(task.tasks)]
             waiting.extend(inside)
