@@ -102,7 +102,8 @@ def adopt(state: RunState, event: m.DefinitionChanged, graph: Graph, at: float) 
         if not is_there(instance):
             del state.touched[number]
     for instance in waiting:
-        if id(instance) not in redone and is_there(instance):
+        is_called_off = instance.stands_for is not None and not instance.stands_for.is_replaced
+        if id(instance) not in redone and is_there(instance) and not is_called_off:
             state.ready(instance)
 
 
