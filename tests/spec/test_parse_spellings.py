@@ -7,7 +7,7 @@ import pytest
 
 from autoglm.base.errors import SpecError
 from autoglm.spec.document import Document, read_document
-from autoglm.spec.model import Degrade, Join, OnError, Outcome, Retry, Task, Workflow
+from autoglm.spec.model import CacheSpec, Degrade, Join, OnError, Outcome, Retry, Task, Workflow
 from autoglm.spec.parse import field_path, field_place, parse_workflow
 from tests.spec.catalogs import CATALOG
 
@@ -196,7 +196,7 @@ def test_shared_fields() -> None:
     assert task.env == {"A": "1", "B": "true", "C": "x"}
     assert task.labels == {"v": "1.5"}
     assert task.resources == {"memory": 2 * 1024**3, "cpu": 0.5}
-    assert task.cache == {"ttl": "1h"}
+    assert task.cache == CacheSpec(ttl=3600.0)
     assert task.rollback is not None
     assert task.rollback.options == {"handler": "fetch"}
     assert task.rollback.arguments == {"url": "x"}

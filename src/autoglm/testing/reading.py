@@ -111,13 +111,10 @@ class _Reader:
         if read is None:
             return None
         self._keys(read, path, _CASE, "a case")
-        if name is None:
-            if "name" not in read:
-                values.error(
-                    "missing-name", "this case has no `name`", path, hint="add `name: …`, which says what holds"
-                )
-                return None
+        if "name" in read:
             name = values.filled_text(read["name"], path, "name")
+        elif name is None:
+            values.error("missing-name", "this case has no `name`", path, hint="add `name: …`, which says what holds")
         if name is None:
             return None
         fields = dict(shared)
