@@ -114,7 +114,11 @@ class RunState:
         """Groups and loops whose parts have ended; None is the run itself."""
         self._timers: list[tuple[float, int, str, int]] = []
         """Heap of (due, kind, task id, attempt); see ``machine.py``."""
-        self._apply: dict[type[m.Event], Callable[[Any, float], None]] = {
+        self._apply = self._handlers()
+
+    def _handlers(self) -> dict[type[m.Event], Callable[[Any, float], None]]:
+        """Return what notes each kind of event."""
+        return {
             m.AttemptStarted: self._attempt_started,
             m.AttemptSucceeded: self._attempt_succeeded,
             m.AttemptFailed: self._attempt_failed,

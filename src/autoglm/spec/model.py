@@ -191,7 +191,7 @@ class ModelSpec(Model):
     first_token_timeout: Seconds | None = None
     """How long a stream may be silent: before its first token, and between two."""
     proxy: str | None = None
-    """``http://proxy.example:3128``, instead of the environment's."""
+    """``http://gateway.example:3128``, instead of the environment's."""
     context_tokens: int | None = Field(default=None, ge=1)
     """How long prompt and answer may be together: a prompt that cannot fit is refused before it is sent."""
     adapter: Adapter | None = None
