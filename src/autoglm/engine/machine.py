@@ -438,6 +438,8 @@ class Run(RunState):
     def _settle(self) -> None:
         """Decide until nothing is left to decide: what has ended, what is unblocked, what can start."""
         while True:
+            while self.unfed:
+                loops.pump(self, self.unfed.pop())
             while self._candidates or self._closing:
                 while self._candidates:
                     self._unblocked(self._candidates.popleft())

@@ -201,3 +201,4 @@ def _reopen_loop(state: RunState, owner: Instance, loop: LoopState, at: float, i
         state.ended(owner)
     elif loop.has_next or not loop.exhausted:
         state.ready(owner)
+        state.unfed.append(owner)

@@ -110,6 +110,8 @@ class RunState:
         self._running: dict[str, Instance] = {}
         self._ready = ReadyQueues(graph.pools, graph.workflow.schedule)
         self._candidates: deque[Instance] = deque()
+        self.unfed: list[Instance] = []
+        """Loops that were set back: their reads are owed at once, their items when their turn comes."""
         self._closing: deque[Instance | None] = deque()
         """Groups and loops whose parts have ended; None is the run itself."""
         self._timers: list[tuple[float, int, str, int]] = []
