@@ -48,6 +48,8 @@ class Compensations:
         self.number = 0
         self.began: dict[str, int] = {}
         self.ended: dict[str, int] = {}
+        self.could: set[str] = set()
+        """What had a rollback when it completed: one that a changed file adds later does not reach back."""
         self.domains: list[str] = []
         """Prefixes of the scopes that were rolled back, latest last."""
         self.undone: dict[str, str] = {}
@@ -65,6 +67,11 @@ class Compensations:
                 stands = {told[0] for told in run.snapshot()["undo"][-1]}
                 self.ended = {task: number for task, number in self.ended.items() if task in stands}
                 self.began = {task: number for task, number in self.began.items() if task in stands}
+            case m.DefinitionChanged():  # what it sets back has not completed any more
+                stands = {told[0] for told in run.snapshot()["undo"][-1]}
+                for task in [task for task in self.ended if task not in stands and not _has_succeeded(run, task)]:
+                    del self.ended[task]
+                    self.began.pop(task, None)
             case m.AttemptStarted() if task.endswith("~rollback"):
                 undone = task.removesuffix("~rollback")
                 if self.undone.get(undone) != "running":
@@ -76,6 +83,7 @@ class Compensations:
                 undone = task.removesuffix("~rollback")
                 if undone == task:
                     self.ended[task] = self.number
+                    (self.could.add if undoable(run, task) else self.could.discard)(task)
                 else:
                     self.undone[undone] = "done"
             case m.AttemptFailed(retry_at=None) | m.TaskFailed() if task.endswith("~rollback"):
@@ -88,7 +96,8 @@ class Compensations:
         for other, began in self.began.items():
             if not other.startswith(domain) or began < self.ended[task]:
                 continue
-            waits = other in self.ended and other not in self.undone and undoable(run, other)
+            can = other in self.could and undoable(run, other)
+            waits = other in self.ended and other not in self.undone and can
             assert not waits, f"{task} is undone before {other}, which began after it had completed"
             assert self.undone.get(other) != "running", f"{task} is undone while {other} is, which began after it"
 
@@ -101,9 +110,14 @@ class Compensations:
             assert "rollback-failed" in run.failure.classes
         assert not stuck or run.failure is not None
         for task in self.ended:
-            node = undoable(run, task)
-            if node and any(task.startswith(domain) for domain in self.domains):
+            can = task in self.could and undoable(run, task)
+            if can and any(task.startswith(domain) for domain in self.domains):
                 assert task in self.undone, f"{task} was left as it was"
+
+
+def _has_succeeded(run: Run, task: str) -> bool:
+    found = run.find(task)
+    return found is not None and str(found.status) == "succeeded"
 
 
 def undoable(run: Run, task: str) -> bool:
