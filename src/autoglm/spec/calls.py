@@ -5,6 +5,7 @@ A file is known by its *key*: its path from the folder of the file that is run, 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 
 from autoglm.spec.decisions import decision_actions
@@ -75,30 +76,37 @@ def endless_calls(workflows: Mapping[str, Workflow]) -> Iterator[tuple[str, Task
 
 def _calls_in_any_case(tasks: tuple[Task, ...]) -> Iterator[tuple[Task, str]]:
     """Yield the calls that are made whenever these tasks run and none fails."""
-    certain: set[str] = set()
+    for task in _sure_to_run(tasks):
+        written = called(task)
+        if written is not None:
+            yield task, written
+        if task.type == "group":
+            yield from _calls_in_any_case(task.tasks)
+
+
+def _sure_to_run(tasks: tuple[Task, ...]) -> Iterator[Task]:
+    """Yield the tasks that run whenever none fails: nothing of their own may keep them back, nor what they wait for."""
     branches = {action for task in tasks if task.type == "decision" for action, _ in decision_actions(task)}
-    left = list(tasks)
-    while left:
-        sure = [task for task in left if _runs_in_any_case(task, certain, branches)]
-        if not sure:
-            return
-        certain |= {task.name for task in sure}
-        left = [task for task in left if task.name not in certain]
-        for task in sure:
-            written = called(task)
-            if written is not None:
-                yield task, written
-            if task.type == "group":
-                yield from _calls_in_any_case(task.tasks)
+    missing = {task.name: len(task.depends_on) for task in tasks if _always_runs(task, branches)}
+    waiting: dict[str, list[Task]] = {}
+    for task in tasks:
+        for name in task.depends_on if task.name in missing else ():
+            waiting.setdefault(name, []).append(task)
+    ready = deque(task for task in tasks if missing.get(task.name) == 0)
+    while ready:
+        task = ready.popleft()
+        yield task
+        for follower in waiting.get(task.name, ()):
+            missing[follower.name] -= 1
+            if not missing[follower.name]:
+                ready.append(follower)
 
 
-def _runs_in_any_case(task: Task, certain: set[str], branches: set[str]) -> bool:
+def _always_runs(task: Task, branches: set[str]) -> bool:
+    """Return whether a task runs once all that it waits for has succeeded."""
     if task.when not in (None, True) or task.name in branches:
         return False
     loop = task.loop
     if loop is not None and not (isinstance(loop.over, list) and loop.over) and not (repeats(task) and not loop.while_):
         return False
-    return all(
-        name in certain and (accepts is None or Outcome.SUCCEEDED in accepts)
-        for name, accepts in task.depends_on.items()
-    )
+    return all(accepts is None or Outcome.SUCCEEDED in accepts for accepts in task.depends_on.values())
