@@ -12,14 +12,13 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
-from autoglm.app.plugins import load_executors, load_task_types
+from autoglm.app.plugins import Plugin, load_executors, load_task_types
 from autoglm.app.waiting import APPROVAL, WAIT
 from autoglm.base.diagnostics import Diagnostic, Severity, did_you_mean
 from autoglm.base.errors import UsageError
 from autoglm.config.project import Project
 from autoglm.llm.models import BUILT_IN
 from autoglm.spec.catalog import Catalog, FunctionInfo, OptionInfo, TaskTypeInfo
-from autoglm.tasks.decision import DecisionTask
 from autoglm.tasks.discover import discover, resolve_reference
 
 GROUP: Final = TaskTypeInfo(
@@ -77,8 +76,11 @@ def build_catalog(
     diagnostics += discovery.diagnostics
     executors = frozenset(load_executors())
     diagnostics += _unknown_executors(project, executors)
+    task_types = TaskTypes(load_task_types())
+    diagnostics += task_types.diagnostics
     catalog = Catalog(
-        task_types=_task_types(diagnostics),
+        task_types=task_types,
+        signatures=task_types.signatures,
         functions=Functions({**discovery.functions, **(extra_functions or {})}, project.root),
         models={**BUILT_IN, **project.settings.models},
         executors=executors,
@@ -89,6 +91,44 @@ def build_catalog(
         env=frozenset(project.settings.env),
     )
     return catalog, diagnostics
+
+
+class TaskTypes(Mapping[str, TaskTypeInfo]):
+    """Task types by name; our own are imported when asked for, so a run without a model is spared what calls need."""
+
+    def __init__(self, plugins: Mapping[str, Plugin]) -> None:
+        self.diagnostics: list[Diagnostic] = []
+        self.signatures: dict[str, str] = {}
+        self._ours = {name: plugin for name, plugin in plugins.items() if plugin.is_built_in}
+        self._found = {info.name: info for info in (GROUP, WORKFLOW, APPROVAL, WAIT)}
+        for name, plugin in plugins.items():
+            if name in self._ours:
+                continue
+            try:
+                info = self._found.setdefault(name, _info_of(plugin))
+            except UsageError as error:
+                problem = Diagnostic(error.code, error.message, hint=error.hint, severity=Severity.WARNING)
+                self.diagnostics.append(problem)
+            else:
+                self.signatures |= dict.fromkeys(info.signature_keys, name)
+
+    def __getitem__(self, name: str) -> TaskTypeInfo:
+        if name not in self._found:
+            self._found[name] = _info_of(self._ours[name])
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found | self._ours)
+
+    def __len__(self) -> int:
+        return len(self._found | self._ours)
+
+
+def _info_of(plugin: Plugin) -> TaskTypeInfo:
+    info = getattr(plugin.load(), "info", None)
+    if not isinstance(info, TaskTypeInfo):
+        raise plugin.broken("its `info` is not a TaskTypeInfo")
+    return info
 
 
 class Functions(Mapping[str, FunctionInfo]):
@@ -162,19 +202,6 @@ class ProjectFiles(AbstractSet[str]):
                 elif count < _MAX_FILES:
                     count += 1
                     yield path
-
-
-def _task_types(diagnostics: list[Diagnostic]) -> dict[str, TaskTypeInfo]:
-    found = {"group": GROUP, "decision": DecisionTask.info, "workflow": WORKFLOW, "approval": APPROVAL, "wait": WAIT}
-    for name, plugin in load_task_types().items():
-        try:
-            info = getattr(plugin.load(), "info", None)
-            if not isinstance(info, TaskTypeInfo):
-                raise plugin.broken("its `info` is not a TaskTypeInfo")
-            found.setdefault(name, info)
-        except UsageError as error:
-            diagnostics.append(Diagnostic(error.code, error.message, hint=error.hint, severity=Severity.WARNING))
-    return found
 
 
 def _unknown_executors(project: Project, installed: frozenset[str]) -> Iterator[Diagnostic]:

@@ -20,6 +20,7 @@ from autoglm.engine.codec import encode_record
 from autoglm.runtime.projection import run_update, take_dropped, take_rows
 from autoglm.runtime.recovery import Definition
 from autoglm.spec import changes as spec
+from autoglm.spec.saved import workflow_text
 from autoglm.stores.protocol import Append, Lease
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 def definition_text(session: Session, loaded: Loaded) -> bytes:
     """Return what is kept of a workflow beside a run's journal, as JSON text."""
-    workflow = loaded.workflow.model_dump_json(by_alias=True, exclude_defaults=True).encode()
+    workflow = workflow_text(loaded.workflow)
     code = code_of(loaded.workflow, session.catalog, session.project.root, session.handlers)
     path = _kept_path(Path(loaded.file), session.project.root) if loaded.file else ""
     kept = Definition(msgspec.Raw(workflow), loaded.source, loaded.sources, path, code.pieces, code.uses)

@@ -18,6 +18,7 @@ from autoglm.base.errors import UsageError
 TASK_TYPES: Final = "autoglm.task_types"
 EXECUTORS: Final = "autoglm.executors"
 STORES: Final = "autoglm.stores"
+_OURS: Final = "open-autoglm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ class Plugin:
     distribution: str
     rivals: tuple[str, ...] = ()
     """Other packages that claim the same name: then nobody gets it."""
+
+    @property
+    def is_built_in(self) -> bool:
+        return self.distribution == _OURS and not self.rivals
 
     def load(self) -> Callable[..., Any]:
         """Import the plugin and return its class (or factory).

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 from autoglm.app import answering, correcting
-from autoglm.app.accounts import open_account
 from autoglm.app.catalog import build_catalog
 from autoglm.app.definitions import adopt, blob_of, definition_text
 from autoglm.app.inputs import check_inputs
@@ -50,6 +49,7 @@ from autoglm.tasks.protocol import TaskType
 
 if TYPE_CHECKING:
     from autoglm.app.correcting import Correction
+    from autoglm.tasks.account import Account
     from autoglm.tasks.cassettes import Cassette
     from autoglm.tasks.services import RunServices
 
@@ -468,7 +468,16 @@ class Session:
         cassette = manner.get("cassette")
         if cassette is not None:
             cassette.scrub = redactor.scrub_value
-        tools = Tools(self.catalog.executor_limits, self.handlers)
+
+        def open_account() -> Account:
+            from autoglm.app.accounts import open_account
+
+            raised = manner.get("budget")
+            return open_account(
+                lease.run_id, run, self.project, self.store, self._clock, raised=raised, cassette=cassette
+            )
+
+        tools = Tools(self.catalog.executor_limits, self.handlers, open_account)
         services = self._services(run, tools)
         toolbox = Toolbox(
             task_type=tools.task_type,
@@ -487,9 +496,7 @@ class Session:
             environment=Environment(self.project, redactor),
             redactor=redactor,
             clock=self._clock,
-        )
-        tools.account = toolbox.account = open_account(
-            lease.run_id, run, self.project, self.store, self._clock, raised=manner.get("budget"), cassette=cassette
+            account=tools.account,
         )
         timers = None
         if (stage := self._stage) is not None:

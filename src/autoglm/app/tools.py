@@ -5,24 +5,31 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoglm.app.plugins import find_plugin, load_executors, load_task_types
 from autoglm.executors.protocol import Executor
-from autoglm.tasks.account import Account
 from autoglm.tasks.protocol import TaskType
+
+if TYPE_CHECKING:
+    from autoglm.tasks.account import Account
 
 
 class Tools:
-    """Task types and executors by name."""
+    """Task types and executors by name, and the run's account: most runs ask no model and need none."""
 
-    def __init__(self, executor_limits: Mapping[str, int], handlers: Mapping[str, Callable[..., Any]]) -> None:
+    def __init__(
+        self,
+        executor_limits: Mapping[str, int],
+        handlers: Mapping[str, Callable[..., Any]],
+        open_account: Callable[[], Account] | None = None,
+    ) -> None:
         self._limits = executor_limits
         self._handlers = handlers
         self._task_types: dict[str, TaskType] = {}
         self._executors: dict[str, Executor] = {}
-        self.account: Account | None = None
-        """What the run's model calls share, closed with the rest."""
+        self._open_account = open_account
+        self._account: Account | None = None
 
     def task_type(self, name: str) -> TaskType:
         """Return the task type. Raises UsageError for one that is not installed or cannot be loaded."""
@@ -44,14 +51,20 @@ class Tools:
             self._executors[name] = found
         return found
 
+    def account(self) -> Account | None:
+        """Return what the run's model calls share; None outside of a run."""
+        if self._account is None and self._open_account is not None:
+            self._account = self._open_account()
+        return self._account
+
     async def close(self) -> None:
         """Close everything that was made."""
         for task_type in self._task_types.values():
             await task_type.close()
         for executor in self._executors.values():
             await executor.close()
-        if self.account is not None:
-            await asyncio.to_thread(self.account.close)
-            self.account = None
+        if self._account is not None:
+            await asyncio.to_thread(self._account.close)
+            self._account = None
         self._task_types.clear()
         self._executors.clear()

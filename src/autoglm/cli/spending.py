@@ -39,10 +39,10 @@ def open_cassette(given: str | None, mode: str | None, file: Path) -> Cassette |
     ``--cassette record`` names no file: then it lies in ``cassettes/`` beside the workflow file, under its name.
     Raises UsageError.
     """
-    from autoglm.tasks.cassettes import Cassette, CassetteMode
-
     if given is None and mode is None:
         return None
+    from autoglm.tasks.cassettes import Cassette, CassetteMode
+
     path = file.parent / "cassettes" / f"{file.stem}.jsonl"
     if given in list(CassetteMode):
         if mode is not None and mode != given:

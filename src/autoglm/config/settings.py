@@ -151,6 +151,8 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 def _with_overrides(data: dict[str, Any], document: Document | None, environ: Mapping[str, str]) -> Settings:
     overrides = {name: environ[_variable(name)] for name in OVERRIDABLE if environ.get(_variable(name))}
+    if not data and not overrides:
+        return Settings.model_construct()  # nothing to check, and no validators to build for it
     try:
         settings = Settings.model_validate({**data, **overrides})
     except ValidationError as error:

@@ -223,7 +223,7 @@ OUTSIDE = Node(
     name="",
     path="",
     kind=NodeKind.WORK,
-    task=Task(name="", type="function"),
+    task=Task.model_construct(name="", type="function"),
     edges=(),
     successors=(),
     join=Join.NONE_FAILED,

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "AutoGLM-Chat"
 
 BUILT_IN: Mapping[str, ModelSpec] = {
-    "AutoGLM-Base": ModelSpec(provider="zhipu", model="glm-4.5-air"),
-    "AutoGLM-Chat": ModelSpec(provider="zhipu", model="glm-4.7"),
+    "AutoGLM-Base": ModelSpec.model_construct(provider="zhipu", model="glm-4.5-air"),
+    "AutoGLM-Chat": ModelSpec.model_construct(provider="zhipu", model="glm-4.7"),
 }
 _BUILT_IN_MODEL_VARIABLES = {"AutoGLM-Base": "AUTOGLM_BASE_MODEL", "AutoGLM-Chat": "AUTOGLM_CHAT_MODEL"}
 _BUILT_IN_ADDRESS_VARIABLE = "AUTOGLM_BASE_URL"

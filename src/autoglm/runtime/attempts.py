@@ -22,6 +22,7 @@ from autoglm.tasks.protocol import Attempt, TaskContext, TaskType
 
 if TYPE_CHECKING:
     from autoglm.runtime.dispatch import Dispatcher
+    from autoglm.tasks.account import Account
 
 
 class LiveAttempt(Attempt):
@@ -58,7 +59,6 @@ class LiveAttempt(Attempt):
         self.node = node.path
         self.task_id = command.task
         self.priority = node.priority
-        self.account = tools.account
         self.cache = node.task.cache
         self.answers = []
         self.usage = {}
@@ -117,6 +117,10 @@ class LiveAttempt(Attempt):
 
     def step(self, key: str, work: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
         return self._dispatcher.steps.do(self._command, self._instance, key, work)
+
+    @property
+    def account(self) -> Account | None:  # type: ignore[override]
+        return self._dispatcher.tools.account()
 
     @property
     def context(self) -> TaskContext:  # type: ignore[override]

@@ -12,7 +12,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from autoglm.base import jsonvalue
 from autoglm.base.errors import Failure, TaskError
@@ -32,8 +32,10 @@ from autoglm.runtime.steps import MAX_BYTES, Steps
 from autoglm.runtime.telemetry import traceparent
 from autoglm.spec.model import McpServer, ModelSpec
 from autoglm.stores.protocol import LogLine
-from autoglm.tasks.account import Account
 from autoglm.tasks.protocol import Attempt, Park, Services, TaskContext, TaskType
+
+if TYPE_CHECKING:
+    from autoglm.tasks.account import Account
 
 T = TypeVar("T")
 _PLAIN_DATA = "return text, numbers, booleans, None, and plain lists and dicts of them"
@@ -66,8 +68,8 @@ class Toolbox:
     """Told of each model call that has ended, with its task id and attempt."""
     cast: Callable[[Node], TaskType] | None = None
     """Who does the work of a node; None stands for its task type. A test's stand-ins come in here."""
-    account: Account | None = None
-    """What the run's model calls share."""
+    account: Callable[[], Account | None] = lambda: None
+    """Return what the run's model calls share; it is opened when first asked for."""
     refuses_models: bool = False
     """No model may be asked: a test must say what each answers."""
 

@@ -21,7 +21,7 @@ class Definition(msgspec.Struct, frozen=True):
     """What a run was started with, as kept beside its journal."""
 
     workflow: msgspec.Raw
-    """The workflow as ``Workflow.model_dump_json`` gives it."""
+    """The workflow as :func:`autoglm.spec.saved.workflow_text` gives it."""
     source: str = ""
     """The text of the file, for people and for comparing."""
     sources: dict[str, str] = {}

@@ -66,6 +66,8 @@ class Catalog:
     """Everything that names in a file can refer to."""
 
     task_types: Mapping[str, TaskTypeInfo] = field(default_factory=dict)
+    signatures: Mapping[str, str] = field(default_factory=dict)
+    """Keys that tell the type of a task which does not name it, for types beside the built-in ones."""
     functions: Mapping[str, FunctionInfo] = field(default_factory=dict)
     """By name; those of the project also by reference (``package.module:name``), which going over them leaves out."""
     models: Mapping[str, ModelSpec] = field(default_factory=dict)

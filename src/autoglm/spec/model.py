@@ -23,7 +23,7 @@ Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 class Model(BaseModel):
     """Base of everything in a workflow file: frozen, and closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
 
 class Join(StrEnum):

@@ -111,10 +111,7 @@ class TaskReader:
         self.read_file = read_file
         self.catalog = catalog
         self.defaults = defaults
-        self._signatures = dict(_SIGNATURES)
-        for info in catalog.task_types.values():
-            for key in info.signature_keys:
-                self._signatures.setdefault(key, info.name)
+        self._signatures = {**catalog.signatures, **dict(_SIGNATURES)}
 
     def read_all(self, entries: list[Entry]) -> tuple[Task, ...]:
         return tuple([self.read(entry) for entry in entries])
