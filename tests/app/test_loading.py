@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,19 @@ def test_a_path_with_a_nul_is_an_error(house: House) -> None:
 def test_a_script_is_never_run_by_checking(house: House) -> None:
     house.write("tasks/work.py", "raise SystemExit('it was imported')\ndef work(): ...\n")
     assert autoglm.load(house.write("flow.yaml", "tasks:\n  work: {}\n")).name == "flow"
+
+
+def test_what_loading_has_worked_out_leaves_memory_with_it(house: House) -> None:
+    tasks = "\n".join(f"  - {{name: t{number}, handler: work, with: {{x: '{{{{ x }}}}'}}}}" for number in range(50))
+    group = "  - {name: g, depends_on: t0, tasks: [{name: a, handler: work, with: {x: '{{ tasks.t0.result }}'}}]}"
+    house.write("tasks/work.py", "def work(x): ...\n")
+    path = house.write("flow.yaml", f"tasks:\n{tasks}\n{group}\n")
+    with Session.open(path) as session:
+        session.load(path)  # what is imported and kept for good comes in here
+        gc.collect()
+        gc.disable()
+        try:
+            session.load(path)
+            assert gc.collect() < 50
+        finally:
+            gc.enable()

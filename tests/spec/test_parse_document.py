@@ -174,6 +174,29 @@ def test_the_collector_is_left_as_it_was() -> None:
     assert gc.isenabled()
 
 
+def test_a_large_tree_counts_as_old() -> None:
+    import gc
+
+    with gc_paused():
+        tree = [[number] for number in range(20_000)]
+    assert any(each is tree for each in gc.get_objects(generation=2))
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_others_have_frozen_stays_so() -> None:
+    import gc
+
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with gc_paused():
+            tree = [[number] for number in range(20_000)]
+        assert gc.get_freeze_count() == frozen
+        assert len(tree) == 20_000
+    finally:
+        gc.unfreeze()
+
+
 def test_bytes() -> None:
     assert decode_source(b"\xef\xbb\xbfa: \xc3\xa9", "x") == "a: é"
     assert decode_source(b"", "x") == ""

@@ -38,11 +38,11 @@ def code_of(
     reader = _Reader(catalog, root, handlers or {})
     uses: dict[str, tuple[str, ...]] = {}
     for path, task in _tasks(workflow.tasks, ""):
-        found = dict.fromkeys(reader.pieces_of(task))
+        found = reader.pieces_of(task)
         if (written := called(task)) is not None:
-            found |= dict.fromkeys(_called(reader, workflow, key_of("", written), set()))
+            found = (*found, *_called(reader, workflow, key_of("", written), set()))
         if found:
-            uses[path] = tuple(found)
+            uses[path] = found if len(found) == 1 else tuple(dict.fromkeys(found))
     return Code(reader.digests, uses)
 
 
@@ -50,7 +50,8 @@ def _tasks(tasks: tuple[Task, ...], prefix: str) -> Iterator[tuple[str, Task]]:
     for task in tasks:
         path = f"{prefix}{task.name}"
         yield path, task
-        yield from _tasks(task.tasks, f"{path}.")
+        if task.tasks:
+            yield from _tasks(task.tasks, f"{path}.")
 
 
 def _called(reader: _Reader, workflow: Workflow, key: str, seen: set[str]) -> Iterator[str]:
@@ -72,38 +73,43 @@ class _Reader:
         self.handlers = handlers
         self.digests: dict[str, str] = {}
         self._modules: dict[Path, _Module | None] = {}
-        self._functions: dict[str, str | None] = {}
+        self._functions: dict[str, tuple[str, ...]] = {}
         """The pieces of functions that were asked for: a thousand tasks may have one handler."""
 
-    def pieces_of(self, task: Task) -> Iterator[str]:
-        """Yield the names of the pieces that a task uses; their digests are kept."""
+    def pieces_of(self, task: Task) -> tuple[str, ...]:
+        """Return the names of the pieces that a task uses; their digests are kept."""
+        options = task.options
+        found: tuple[str, ...] = ()
         if task.type == "function":
-            yield from self._function(str(task.options.get("handler", task.name)))
-        for condition in task.options.get("conditions") or () if task.type == "decision" else ():  # type: ignore[union-attr]
-            if isinstance(condition, dict):
-                yield from self._function(str(condition.get("action")))
-        for name, value in task.options.items():
-            if name not in _NO_CODE and isinstance(value, str):
-                yield from self._file(value)
+            found = self._function(str(options.get("handler", task.name)))
+        elif task.type == "decision":
+            for condition in options.get("conditions") or ():  # type: ignore[union-attr]
+                if isinstance(condition, dict):
+                    found += self._function(str(condition.get("action")))
+        for name, value in options.items():
+            if isinstance(value, str) and name not in _NO_CODE:
+                found += self._file(value)
+        return found
 
-    def _file(self, name: str) -> Iterator[str]:
+    def _file(self, name: str) -> tuple[str, ...]:
         if "{{" in name or "\n" in name or not 0 < len(name) < 500:
-            return
+            return ()
         if name not in self.digests:
             try:
                 path = self.root / name
                 if not path.is_file() or path.stat().st_size > _MAX_BYTES:
-                    return
+                    return ()
                 self.digests[name] = _digest(path.read_bytes())
             except (OSError, ValueError):
-                return
-        yield name
+                return ()
+        return (name,)
 
-    def _function(self, name: str) -> Iterator[str]:
-        if name not in self._functions:
-            self._functions[name] = self._piece(name)
-        if (piece := self._functions[name]) is not None:
-            yield piece
+    def _function(self, name: str) -> tuple[str, ...]:
+        known = self._functions.get(name)
+        if known is None:
+            piece = self._piece(name)
+            known = self._functions[name] = () if piece is None else (piece,)
+        return known
 
     def _piece(self, name: str) -> str | None:
         """Return the name of a function's piece, None where there is no code to be had."""

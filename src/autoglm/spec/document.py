@@ -20,6 +20,8 @@ from autoglm.spec.tree import BrokenText, Composition, Lines, Node, Problem, Unu
 
 MAX_BYTES = 64 * 1024 * 1024
 """The largest source that is read; beyond it a file is data, not a workflow."""
+_LARGE_TREE = 10_000
+"""Objects from which on the collector takes longer to look through a tree than anybody should wait for."""
 
 
 class Document:
@@ -215,13 +217,20 @@ def decode_source(raw: bytes, file: str) -> str:
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Hold the cyclic collector while a large tree is built: looking through it costs more than building it."""
+    """Hold the cyclic collector while a large tree is built: looking through it costs more than building it.
+
+    Nor is a large tree looked through afterwards, with what is young, for it stays: it counts as old at once. (Unless
+    somebody has frozen objects of his own, which that would thaw.)
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
+            if gc.get_count()[0] > _LARGE_TREE and not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()  # that moves them to the oldest generation, wherever they came from
             gc.enable()
 
 

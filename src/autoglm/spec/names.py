@@ -247,14 +247,15 @@ def infer_inputs(workflow: Workflow) -> dict[str, InputSpec]:
 
     A name that may also be a field of a task's single upstream is not required: the input wins when it is given.
     """
-    from autoglm.spec.scopes import all_scopes
+    from autoglm.spec.scopes import all_scopes, take_apart
 
     required: dict[str, bool] = {}
 
     def note(reading: Reading, name: str, *, is_needed: bool) -> None:
         required[name] = required.get(name, False) or (is_needed and not _is_guarded(reading, name))
 
-    for scope in all_scopes(workflow):
+    scopes = all_scopes(workflow)
+    for scope in scopes:
         for info in scope.tasks:
             for reading in info.readings:
                 bound = nearer_names(info.task, reading.kind, info.names_around)
@@ -263,6 +264,7 @@ def infer_inputs(workflow: Workflow) -> dict[str, InputSpec]:
                     if needed is not None:
                         note(reading, name, is_needed=needed)
                 _note_inputs(reading, required)
+    take_apart(scopes)
     for reading in read_outputs(workflow)[0]:
         for name in _free_names(reading, frozenset(), workflow):
             note(reading, name, is_needed=True)

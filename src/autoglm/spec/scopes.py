@@ -5,7 +5,7 @@ A scope is the root or the body of a group. Names that do not resolve are kept a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,6 +144,14 @@ def all_scopes(workflow: Workflow, callees: Mapping[str, Workflow] | None = None
         section.section, section.beyond = name, root
         found += walk_scopes(section)
     return found
+
+
+def take_apart(scopes: Iterable[ScopeInfo]) -> None:
+    """Let the parts of scopes that are done with go of each other, so that they leave memory at once."""
+    for scope in scopes:
+        for info in scope.tasks:
+            info.body = None
+        scope.tasks.clear()
 
 
 def walk_scopes(scope: ScopeInfo) -> Iterator[ScopeInfo]:

@@ -21,7 +21,7 @@ from autoglm.spec.checks_waiting import check_waiting
 from autoglm.spec.document import Document, gc_paused
 from autoglm.spec.model import Workflow
 from autoglm.spec.report import Report
-from autoglm.spec.scopes import all_scopes
+from autoglm.spec.scopes import all_scopes, take_apart
 
 
 def validate(
@@ -46,4 +46,5 @@ def validate(
         check_calls(scopes, report)
         check_waiting(scopes, report)
         check_unused_inputs(workflow, scopes, catalog, report)
+        take_apart(scopes)
     return sort_diagnostics(report.found)
