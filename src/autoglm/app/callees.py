@@ -40,6 +40,7 @@ class Family:
         """What is wrong with files that cannot be read at all."""
         self._refused: dict[str, str] = {}
         """Why a file cannot be had, by its key."""
+        self.has_calls = False
         self._add("", document, "")
         waiting = deque([""])
         while waiting:
@@ -52,7 +53,7 @@ class Family:
 
     def callees(self, key: str, workflow: Workflow) -> Mapping[str, Workflow]:
         """Return what a file calls, by the path that it gives."""
-        return callees_of(workflow, key, self.workflows)
+        return callees_of(workflow, key, self.workflows) if self.has_calls else {}
 
     def whole(self) -> Workflow | None:
         """Return the workflow that is run, with those that it calls."""
@@ -82,6 +83,7 @@ class Family:
         new: list[str] = []
         report = Report(part.document)
         for task, written in calls_of(part.workflow.tasks) if part.workflow is not None else ():
+            self.has_calls = True
             callee = key_of(key, written)
             if callee not in self.parts and callee not in self._refused and self._take(callee):
                 new.append(callee)

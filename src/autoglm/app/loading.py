@@ -125,7 +125,8 @@ def _check(
                 callees = family.callees(key, part.workflow)
                 part.found += validate(part.workflow, catalog, part.document, callees)
                 part.found += _by_type(part.workflow, catalog, part.document)
-        family.check_ends()
+        if family.has_calls:
+            family.check_ends()
     return family
 
 
@@ -175,8 +176,9 @@ def load_file(
         UsageError: it cannot be read.
     """
     source = read_source(path)
-    family = _check(read_document(source, str(path), keep_going=True), catalog, root, defaults, environment)
-    workflow, diagnostics = family.whole(), _found(family)
+    with gc_paused():
+        family = _check(read_document(source, str(path), keep_going=True), catalog, root, defaults, environment)
+        workflow, diagnostics = family.whole(), _found(family)
     if workflow is None or any(d.is_error for d in diagnostics):
         raise SpecError(diagnostics)
     sources = {key: part.source for key, part in family.parts.items() if key}

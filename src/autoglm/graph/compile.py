@@ -161,19 +161,21 @@ class _Compiler:
         if task is None:
             return replace(node, undoable=True) if inside else node
         task = task.model_copy(update={"retry": task.retry or Retry(), "on_error": OnError.FAIL})
-        part = _Part(task, f"{node.path}~rollback", None, self._pools(task), self._executor(task), self.key, None)
-        rollback = part.node(len(self.nodes), node.local, node.edges, (), node.rank)
-        self.nodes.append(rollback)
-        return replace(node, rollback=rollback, undoable=True)
+        return replace(node, rollback=self._beside(node, task, "rollback"), undoable=True)
 
     def _with_fallback(self, node: Node, task: Task | None, spare: str | None) -> Node:
         """Compile what stands in for a task: work of its own that sees what the task saw."""
         if task is None:
             return node if spare is None else replace(node, spare=spare)
-        part = _Part(task, f"{node.path}~fallback", None, self._pools(task), self._executor(task), self.key, None)
+        return replace(node, fallback=self._beside(node, task, "fallback"), spare=spare)
+
+    def _beside(self, node: Node, task: Task, what: str) -> Node:
+        """Return the node of work that stands beside another node, in its place among the others."""
+        executor = self._executor(task)
+        part = _Part(task, f"{node.path}~{what}", None, self._pools(task, executor), executor, self.key, None)
         work = part.node(len(self.nodes), node.local, node.edges, (), node.rank)
         self.nodes.append(work)
-        return replace(node, fallback=work, spare=spare)
+        return work
 
     def _with_called_functions(self, tasks: tuple[Task, ...]) -> Iterator[Task]:
         known = {task.name for task in tasks}
@@ -182,7 +184,7 @@ class _Compiler:
             for action in _targets(task):
                 if action not in known and action in self.catalog.functions:
                     known.add(action)
-                    yield Task(
+                    yield Task.model_construct(
                         name=action,
                         type="function",
                         options={"handler": action},
@@ -214,7 +216,8 @@ class _Compiler:
         body, read = None, set[str]()
         if task.type == "group":
             body, read = self.scope(task.tasks, f"{path}.", are_alone=_is_choice(task))
-        part = _Part(task, path, body, self._pools(task), self._executor(task), self.key, self._callee(task))
+        executor = self._executor(task)
+        part = _Part(task, path, body, self._pools(task, executor), executor, self.key, self._callee(task))
         for template in part.templates():
             self.shared.reads |= template.names
             read |= _tasks_read(template)
@@ -247,18 +250,18 @@ class _Compiler:
             self.shared.called.append(key)
         return key
 
-    def _pools(self, task: Task) -> tuple[int, ...]:
+    def _pools(self, task: Task, executor: str) -> tuple[int, ...]:
         if task.type in ("group", "workflow", "approval", "wait") or _decider(task) is Decider.RULES:
             return ()
-        executor = self._executor(task)
         limit = self.catalog.executor_limits.get(executor, _DEFAULT_LIMITS.get(executor, 64))
         indexes = [self._pool(f"executor:{executor}", limit)]
         indexes += [self._pool(self._own(name), 0) for name in task.pool if name in self.workflow.pools]
         model = _model_name(task)
-        spec = self.workflow.models.get(str(model)) or self.catalog.models.get(str(model))
-        if isinstance(model, str) and spec is not None and spec.max_parallel:
-            name = self._own(model) if model in self.workflow.models else model
-            indexes.append(self._pool(f"model:{name}", spec.max_parallel))
+        if isinstance(model, str):
+            spec = self.workflow.models.get(model) or self.catalog.models.get(model)
+            if spec is not None and spec.max_parallel:
+                name = self._own(model) if model in self.workflow.models else model
+                indexes.append(self._pool(f"model:{name}", spec.max_parallel))
         return tuple(dict.fromkeys(indexes))
 
     def _pool(self, name: str, limit: int) -> int:

@@ -280,13 +280,23 @@ def _compile(value: Any, depth: int) -> Template:
     if isinstance(value, dict | list | tuple):
         if depth == 0:
             raise too_large(f"it nests deeper than {_MAX_DEPTH} levels")
-        if all(type(entry) in _PLAIN for entry in (value.values() if isinstance(value, dict) else value)):
+        entries = value.values() if isinstance(value, dict) else value
+        if are_plain(entries):
             return _Constant(value if not isinstance(value, tuple) else list(value))
-        parts = [_compile(entry, depth - 1) for entry in (value.values() if isinstance(value, dict) else value)]
+        parts = [_compile(entry, depth - 1) for entry in entries]
         if all(part.is_constant for part in parts):
             return _Constant(value if not isinstance(value, tuple) else list(value))
         return _Structure(value, parts)
     return _Constant(value)
+
+
+def are_plain(entries: Iterable[Any]) -> bool:
+    """Return whether these are numbers and texts without templates: what most tasks hold."""
+    for entry in entries:
+        kind = type(entry)
+        if kind not in _PLAIN and (kind is not str or "{{" in entry or "{%" in entry):
+            return False
+    return True
 
 
 def _text(source: str) -> Template:

@@ -15,6 +15,7 @@ from autoglm.spec.decisions import PREDICTED, TEMPLATED
 from autoglm.spec.expressions import (
     ExpressionError,
     Template,
+    are_plain,
     compile_condition,
     compile_expression,
     compile_template,
@@ -111,9 +112,9 @@ def templated_texts(task: Task) -> Iterator[tuple[Path, Any, Kind]]:
     """Yield the texts of ``task`` that are expressions or hold one, not compiled yet."""
     if task.when is not None:
         yield ("when",), task.when, Kind.WHEN
-    if task.arguments:
+    if task.arguments and not are_plain(task.arguments.values()):
         yield from _with_kind(task.arguments, ("arguments",), Kind.ARGUMENT)
-    if task.options:
+    if task.options and not are_plain(task.options.values()):
         if task.type == "decision":
             yield from _rules(task.options.get("conditions"))
             templated = {name: task.options[name] for name in TEMPLATED if name in task.options}
