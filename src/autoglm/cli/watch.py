@@ -72,7 +72,6 @@ class Start(Protocol):
 def drive(session: Session, start: Start, manner: Manner) -> int:
     """Drive a run to its end, or to where Ctrl-C leaves it; tell what happens; return the exit code."""
     gc.freeze()  # what has been loaded stays: only what the run makes is worth looking through
-    gc.set_threshold(20_000, 20, 20)
     gc.enable()
     with apart() as strays:
         try:

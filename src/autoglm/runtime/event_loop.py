@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from autoglm.runtime.collector import eased
+
 T = TypeVar("T")
 
 _GRACE = 1.0
@@ -26,7 +28,7 @@ class _Threads(ThreadPoolExecutor):
 
 def run_to_end(main: Callable[[], Awaitable[T]]) -> T:
     """Return what ``main`` gives, awaited on a new event loop."""
-    with asyncio.Runner() as runner:
+    with eased(), asyncio.Runner() as runner:
         return runner.run(_main(main))
 
 
