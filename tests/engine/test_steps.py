@@ -11,10 +11,10 @@ from .flows import each, task, told
 from .world import World
 
 
-def value(world: World, key: str, task_id: str = "a") -> object:
+def text(world: World, key: str, task_id: str = "a") -> bytes | None:
     instance = world.run.find(task_id)
     assert instance is not None
-    return steps.value(world.run, instance, key)
+    return steps.text(world.run, instance, key)
 
 
 def test_a_step_is_recorded_and_then_told(play: Play) -> None:
@@ -22,24 +22,24 @@ def test_a_step_is_recorded_and_then_told(play: Play) -> None:
     decision = world.run.handle([m.StepDone("a", 1, "ask", b"[1]")], world.now)
     assert decision.events == [m.StepRecorded("a", 1, "ask", decision.events[0].value)]  # type: ignore[attr-defined]
     assert decision.commands == [m.GoOnAfterStep("a", 1, "ask", True)]
-    assert value(world, "ask") == [1]
+    assert text(world, "ask") == b"[1]"
     world.run = world.replayed()
-    assert value(world, "ask") is steps.MISSING, "it was not committed"
+    assert text(world, "ask") is None, "it was not committed"
 
 
 def test_steps_survive_a_crash_parking_and_a_retry_and_go_with_the_task(play: Play) -> None:
     world = play(task("a", retry=Retry(delay=1.0, jitter="none")))
     world.step("a", "ask", b"null")
     world.crash()
-    assert value(world, "ask") is None
+    assert text(world, "ask") == b"null"
     world.park("a", world.now + 1)
     world.pass_time(1.0)
     world.fail("a")
     world.crash()
     world.pass_time(1.0)
-    assert value(world, "ask") is None
+    assert text(world, "ask") == b"null"
     world.fail("a", retryable=False)
-    assert value(world, "ask") is steps.MISSING
+    assert text(world, "ask") is None
 
 
 def test_the_first_value_of_a_key_stays(play: Play) -> None:
@@ -48,7 +48,7 @@ def test_the_first_value_of_a_key_stays(play: Play) -> None:
     decision = world.run.handle([m.StepDone("a", 1, "ask", b"2")], world.now)
     assert decision.events == []
     assert decision.commands == [m.GoOnAfterStep("a", 1, "ask", True)]
-    assert value(world, "ask") == 1
+    assert text(world, "ask") == b"1"
 
 
 def test_what_is_left_of_an_attempt_that_is_over_records_nothing(play: Play) -> None:
@@ -70,24 +70,24 @@ def test_an_attempt_that_is_being_stopped_may_still_record(play: Play) -> None:
     assert told(world.step("a", "clean up")) == ["StepRecorded a"]
     world.stopped("a")
     world.pass_time(1.0)
-    assert value(world, "clean up") == 1
+    assert text(world, "clean up") == b"1"
 
 
 def test_items_have_steps_of_their_own(play: Play) -> None:
     world = play(task("a", loop=each(1, 2)))
     world.step("a[0]", "ask", b"1")
-    assert value(world, "ask", "a[0]") == 1
-    assert value(world, "ask", "a[1]") is steps.MISSING
+    assert text(world, "ask", "a[0]") == b"1"
+    assert text(world, "ask", "a[1]") is None
 
 
 def test_a_large_value_is_a_blob(play: Play) -> None:
     world = play(task("a"))
-    text = b'"' + b"x" * m.INLINE_LIMIT + b'"'
-    (event,) = world.step("a", "ask", text)
+    large = b'"' + b"x" * m.INLINE_LIMIT + b'"'
+    (event,) = world.step("a", "ask", large)
     assert isinstance(event, m.StepRecorded)
     assert event.blob is not None
     world.crash()
-    assert value(world, "ask") == "x" * m.INLINE_LIMIT
+    assert text(world, "ask") == large
 
 
 def test_a_task_without_steps_holds_nothing(play: Play) -> None:

@@ -245,7 +245,7 @@ class World:
         """Do a step of a running attempt, unless it is recorded."""
         instance = self.run.find(task)
         assert instance is not None
-        if steps.value(self.run, instance, key) is not steps.MISSING:
+        if steps.is_recorded(instance, key):
             assert key in self.steps[task]
             return []
         attempt = self._key(task)[1]

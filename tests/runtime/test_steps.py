@@ -73,6 +73,32 @@ def test_a_step_is_done_once_whatever_fails_after_it(tmp_path: Path) -> None:
     assert result(made) == {"n": 21}, "what one attempt does to a value is not seen by the next"
 
 
+def test_text_is_recorded_as_it_came_and_found_by_the_next_attempt(tmp_path: Path) -> None:
+    async def work(attempt: Attempt) -> Any:
+        found = attempt.recorded("ask")
+        if found is None:
+            await attempt.record("ask", b'{"n":  1e0}')
+            assert attempt.recorded("ask") == b'{"n":  1e0}'
+            raise TaskError("not today")
+        return found.decode()
+
+    made = bench(tmp_path, work, retry=Retry(delay=0.0, jitter="none"))
+    assert asyncio.run(made.start()) is RunStatus.SUCCEEDED
+    assert result(made) == '{"n":  1e0}'
+
+
+def test_text_that_is_no_json_is_not_recorded(tmp_path: Path) -> None:
+    async def work(attempt: Attempt) -> Any:
+        with pytest.raises(TaskError, match="the step `ask` gave is not JSON data") as caught:
+            await attempt.record("ask", b'{"n": ')
+        return caught.value.code
+
+    made = bench(tmp_path, work)
+    assert asyncio.run(made.start()) is RunStatus.SUCCEEDED
+    assert result(made) == "not-json"
+    assert not steps_of(made)
+
+
 def test_a_recovered_run_finds_its_steps(tmp_path: Path) -> None:
     done = []
 

@@ -39,9 +39,14 @@ def attempt(
             recorded[key] = json.loads(json.dumps(await work()))
         return recorded[key]
 
+    async def record(key: str, text: bytes) -> None:
+        recorded[key] = json.loads(text)
+
     fields = {
         "name": "ask",
         "step": step,
+        "recorded": lambda key: json.dumps(recorded[key]).encode() if key in recorded else None,
+        "record": record,
         "options": options,
         "arguments": {},
         "env": {},

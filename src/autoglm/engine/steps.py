@@ -9,9 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from autoglm.engine import messages as m
 from autoglm.engine.state import Held, Instance, stored_text
@@ -19,9 +17,6 @@ from autoglm.engine.state import Held, Instance, stored_text
 if TYPE_CHECKING:
     from autoglm.engine.machine import Run
     from autoglm.engine.run_state import RunState
-
-MISSING: Any = object()
-"""Stands for the value of a step that is not recorded; None is a value."""
 
 
 def recorded(state: RunState, instance: Instance, event: m.StepRecorded, at: float) -> None:
@@ -45,8 +40,8 @@ def is_recorded(instance: Instance, key: str) -> bool:
     return instance.held is not None and key in instance.held.steps
 
 
-def value(run: Run, instance: Instance, key: str) -> Any:
-    """Return the recorded value of a step, :data:`MISSING` when there is none. A new copy each time."""
+def text(run: Run, instance: Instance, key: str) -> bytes | None:
+    """Return the JSON text that is recorded for a step, None when there is none."""
     if instance.held is None or key not in instance.held.steps:
-        return MISSING
-    return msgspec.json.decode(stored_text(instance.held.steps[key], run.load))
+        return None
+    return stored_text(instance.held.steps[key], run.load)

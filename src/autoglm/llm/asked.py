@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -57,7 +56,7 @@ def digest_of(document: Document) -> str:
 
 def completion_document(completion: Completion) -> Document:
     """Return an answer as plain data, without what differs from call to call (its id, its raw body)."""
-    data: Document = msgspec.to_builtins(replace(completion, raw=b"", id=None))
+    data: Document = msgspec.to_builtins(msgspec.structs.replace(completion, raw=b"", id=None))
     return {name: value for name, value in data.items() if value not in (None, [], "") or name == "text"}
 
 

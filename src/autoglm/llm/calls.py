@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+
+heard: ContextVar[Callable[[Mapping[str, str]], None] | None] = ContextVar("heard", default=None)
+"""Who is told the headers of each answer that comes in this context, refusals included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

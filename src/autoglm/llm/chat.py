@@ -6,7 +6,6 @@ Pure: bytes out, bytes in. :mod:`autoglm.llm.wire` carries them. Only the fields
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,12 +21,11 @@ Message = Mapping[str, Any]
 """``{"role": …, "content": …}``; content is text or a list of parts."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(msgspec.Struct, frozen=True):
     """What is asked, in our names; the endpoint's profile puts it into the server's."""
 
     messages: Sequence[Message]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = {}
     """``temperature``, ``max_tokens``, ``stop`` … and whatever else the server takes; over the model's own ones."""
     response_format: Mapping[str, Any] | None = None
     schema: Schema | None = None
@@ -68,8 +66,7 @@ class Choice(msgspec.Struct, frozen=True):
     """A ``{token, logprob, top_logprobs}`` for each token, where they were asked for and the server gives them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(msgspec.Struct, frozen=True):
     """One answer. ``raw`` is the whole body as it came; of a stream, what it came to as one body."""
 
     text: str
@@ -89,8 +86,7 @@ class Completion:
         return self.raw or _written(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What came back over HTTP, read to its end."""
 
     status: int

@@ -8,22 +8,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import os
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
+
+import aiohttp
 
 from autoglm.base.errors import TaskError
 from autoglm.llm.chat import Answer, media_type
-from autoglm.llm.errors import Limit, bad_response, redirected, timed_out, unreachable
+from autoglm.llm.errors import bad_response
+from autoglm.llm.exchange import Exchange, timeouts
 from autoglm.llm.models import Endpoint
-
-if TYPE_CHECKING:
-    import aiohttp
 
 CONNECT_TIMEOUT = 10.0
 FIRST_TOKEN_TIMEOUT = 300.0
@@ -34,9 +32,6 @@ _KEPT_ALIVE = 4.0
 """Seconds an idle connection is kept: less than the five that uvicorn, the server of vLLM and many others, keeps it. A
 call written into a connection that the server is just closing is lost, and it is not ours to repeat."""
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
-heard: ContextVar[Callable[[Mapping[str, str]], None] | None] = ContextVar("heard", default=None)
-"""Who is told the headers of each answer that comes in this context, refusals included."""
-
 
 Failed = Callable[[str, str], TaskError]
 """Makes the failure for an address and a reason."""
@@ -80,8 +75,7 @@ class Transport:
         async with self.open(endpoint, method, path, data, headers=headers) as response:
             return await self.read_answer(endpoint, response)
 
-    @contextlib.asynccontextmanager
-    async def open(
+    def open(
         self,
         endpoint: Endpoint,
         method: str,
@@ -90,42 +84,23 @@ class Transport:
         *,
         headers: Mapping[str, str] = _JSON,
         streaming: bool = False,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Make one call and give the answer to be read; what breaks meanwhile, too, is raised as a TaskError.
+    ) -> Exchange:
+        """Make one call: ``async with`` gives the answer to be read; what breaks inside is raised as a TaskError.
 
         With ``streaming``, silence is bounded by the endpoint's first-token timeout besides the total.
         """
-        import aiohttp
-
         session = self._session()
         total = endpoint.timeout or self._total_timeout
         connect = min(endpoint.connect_timeout or self._connect_timeout, total)
         silence = min(endpoint.first_token_timeout or self._first_token_timeout, total) if streaming else None
-        try:
-            response = await _begin(
-                session.http,
-                method,
-                _url(endpoint.base_url, path),
-                data=data,
-                headers=_headers(endpoint, headers),
-                timeout=aiohttp.ClientTimeout(total=total, connect=connect, sock_read=silence),
-                allow_redirects=False,
-                proxy=endpoint.proxy or _proxy(session, endpoint.base_url),
-            )
-            async with response:
-                if (hear := heard.get()) is not None:
-                    hear(response.headers)
-                if 300 <= response.status < 400:
-                    raise redirected(endpoint, response.status, response.headers.get("location", ""))
-                yield response
-        except TimeoutError as error:
-            if isinstance(error, aiohttp.ConnectionTimeoutError):
-                raise timed_out(endpoint, connect, Limit.CONNECT) from None
-            if isinstance(error, aiohttp.SocketTimeoutError) and silence is not None:
-                raise timed_out(endpoint, silence, Limit.SILENCE) from None
-            raise timed_out(endpoint, total, Limit.TOTAL) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _broken(endpoint, error) from None
+        how = {
+            "data": data,
+            "headers": _headers(endpoint, headers),
+            "allow_redirects": False,
+            "proxy": endpoint.proxy or _proxy(session, endpoint.base_url),
+        }
+        url = _url(endpoint.base_url, path)
+        return Exchange(session.http, endpoint, method, url, timeouts(total, connect, silence), how)
 
     async def look(self, url: str, failed: Failed) -> tuple[int, str, int | None]:
         """Ask what stands at a web address: the status, the media type, and the size where it is told.
@@ -147,8 +122,6 @@ class Transport:
 
     @contextlib.asynccontextmanager
     async def _visit(self, method: str, url: str, failed: Failed) -> AsyncIterator[aiohttp.ClientResponse]:
-        import aiohttp
-
         session = self._session()
         timeout = aiohttp.ClientTimeout(total=60, connect=self._connect_timeout)
         try:
@@ -171,33 +144,34 @@ class Transport:
 
     async def read_answer(self, endpoint: Endpoint, response: aiohttp.ClientResponse) -> Answer:
         """Read an answer to its end, and not a byte beyond the limit (it counts what compression unfolds to)."""
-        pieces: list[bytes] = []
-        async for piece in self.chunks(endpoint, response):
-            pieces.append(piece)  # noqa: PERF401  # the loop is asynchronous
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        body = await response.content.readany()
+        if not response.content.at_eof() or len(body) > self.body_limit:  # most come in one piece
+            pieces = [body]
+            async for piece in self.chunks(endpoint, response, len(body)):
+                pieces.append(piece)  # noqa: PERF401  # the loop is asynchronous
+            body = b"".join(pieces)
         return Answer(response.status, response.headers, body, time.time())
 
-    async def chunks(self, endpoint: Endpoint, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        """Give the body as it comes. Raises TaskError ``bad-response`` beyond the limit."""
-        size = 0
+    async def chunks(self, endpoint: Endpoint, response: aiohttp.ClientResponse, size: int = 0) -> AsyncIterator[bytes]:
+        """Give the body as it comes, after ``size`` bytes of it. Raises TaskError ``bad-response`` beyond the limit."""
         stream = response.content
-        while chunk := await stream.readany():
+        while size <= self.body_limit:
+            if not (chunk := await stream.readany()):
+                return
             size += len(chunk)
-            if size > self.body_limit:
-                raise bad_response(
-                    endpoint,
-                    f"it is longer than {self.body_limit:,} bytes",
-                    retryable=False,
-                    hint="lower `max_tokens`, or check what stands at the base address",
-                )
-            yield chunk
+            if size <= self.body_limit:
+                yield chunk
+        raise bad_response(
+            endpoint,
+            f"it is longer than {self.body_limit:,} bytes",
+            retryable=False,
+            hint="lower `max_tokens`, or check what stands at the base address",
+        )
 
     def _session(self) -> _Session:
         loop = asyncio.get_running_loop()
         session = self._sessions.get(loop)
         if session is None:
-            import aiohttp
-
             for other in [each for each in self._sessions if each.is_closed()]:
                 _abandon(self._sessions.pop(other).http)
             session = self._sessions[loop] = _Session(
@@ -207,23 +181,6 @@ class Transport:
                 )
             )
         return session
-
-
-async def _begin(http: aiohttp.ClientSession, method: str, url: str, **how: Any) -> aiohttp.ClientResponse:
-    """Send a request and return the beginning of its answer.
-
-    An idle connection may turn out to be closing as the request is about to go into it (servers that end their streams
-    with a close do that). Not a byte has left then, so to send it over a new connection repeats nothing.
-    """
-    import aiohttp
-
-    try:
-        return await http.request(method, url, **how)
-    except aiohttp.ClientOSError as error:
-        closing = isinstance(error.__cause__, aiohttp.ClientConnectionResetError) and "closing" in str(error.__cause__)
-        if not closing or not isinstance(how["data"], bytes):
-            raise
-        return await http.request(method, url, **how)
 
 
 def _url(base_url: str, path: str) -> str:
@@ -280,46 +237,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def _broken(endpoint: Endpoint, error: Exception) -> TaskError:
-    """Return the failure for what aiohttp raised. Its texts may hold a proxy's address, so few are passed on."""
-    import aiohttp
-
-    match error:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | aiohttp.ClientSSLError():
-            return unreachable(
-                endpoint,
-                "its certificate or encryption is not accepted",
-                retryable=False,
-                hint="check http or https in the base address, the certificate, and SSL_CERT_FILE",
-            )
-        case aiohttp.ClientConnectorDNSError():
-            return unreachable(endpoint, "its host name is not known")
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return unreachable(endpoint, "the proxy of the environment fails", hint="check HTTPS_PROXY and HTTP_PROXY")
-        case aiohttp.ClientConnectorError():
-            return unreachable(endpoint, _reason(error.os_error))
-        case aiohttp.ContentTypeError() | aiohttp.ClientResponseError():
-            return bad_response(endpoint, "it is not HTTP as it should be", excerpt=error.message)
-        case aiohttp.ClientPayloadError():
-            return unreachable(endpoint, "the connection broke in the middle of its answer")
-        case aiohttp.ServerDisconnectedError():
-            return unreachable(endpoint, "it closed the connection without an answer")
-        case aiohttp.InvalidURL():
-            return unreachable(endpoint, "its address is not one", retryable=False)
-        case aiohttp.ClientError() | OSError():
-            return unreachable(endpoint, _reason(error) if isinstance(error, OSError) else "the connection broke")
-        case _:
-            # A header or an address that cannot be sent: a line break in a key, a proxy of an unknown kind.
-            return TaskError(
-                f"the call to {endpoint.name} cannot be made: its key, a header or a proxy address has a form that "
-                "cannot be sent",
-                code="model-request-invalid",
-                retryable=False,
-                hint="look for line breaks in the key and in `headers`, and at HTTPS_PROXY",
-            )
-
-
-def _reason(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else "the connection broke"

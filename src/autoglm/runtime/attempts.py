@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -110,13 +111,27 @@ class LiveAttempt(Attempt):
     def execute(self, work: Work) -> Awaitable[Any]:
         return self._executor.run(work, self.log)
 
-    def on_call(self, call: ModelCall) -> None:
+    @property
+    def on_call(self) -> Callable[[ModelCall], None] | None:  # type: ignore[override]
         told = self._dispatcher.tools.on_call
-        if told is not None:
-            told(self._command.task, self._command.attempt, call)
+        return None if told is None else partial(told, self._command.task, self._command.attempt)
+
+    @property
+    def number(self) -> int:
+        return self._command.attempt
+
+    @property
+    def run_id(self) -> str:
+        return self._dispatcher.created.run_id
 
     def step(self, key: str, work: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
         return self._dispatcher.steps.do(self._command, self._instance, key, work)
+
+    def recorded(self, key: str) -> bytes | None:
+        return self._dispatcher.steps.find(self._command, self._instance, key)
+
+    def record(self, key: str, text: bytes) -> Awaitable[None]:
+        return self._dispatcher.steps.record(self._command, self._instance, key, text)
 
     @property
     def account(self) -> Account | None:  # type: ignore[override]
@@ -125,7 +140,7 @@ class LiveAttempt(Attempt):
     @property
     def context(self) -> TaskContext:  # type: ignore[override]
         if self._context is None:
-            self._context = self._dispatcher.context(self._command, self.arguments, self.log, self._instance.lives)
+            self._context = self._dispatcher.context(self._command, self.arguments, self._instance.lives)
         return self._context
 
     @property

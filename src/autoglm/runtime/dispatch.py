@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +21,7 @@ from autoglm.base.redaction import Redactor
 from autoglm.engine import messages as m
 from autoglm.engine.machine import Run
 from autoglm.executors.failures import describe
-from autoglm.executors.protocol import Abandoned, Executor, LogSink
+from autoglm.executors.protocol import Abandoned, Executor
 from autoglm.graph.model import Node, NodeKind
 from autoglm.llm.calls import ModelCall
 from autoglm.runtime import prints
@@ -243,9 +244,7 @@ class Dispatcher:
         assert self.run.created is not None
         return self.run.created
 
-    def context(
-        self, command: m.StartAttempt, arguments: Mapping[str, Any], log: LogSink, life: int = 0
-    ) -> TaskContext:
+    def context(self, command: m.StartAttempt, arguments: Mapping[str, Any], life: int = 0) -> TaskContext:
         """Return the context of an attempt, for a handler that asks for it."""
         key = (command.task, command.attempt)
         return TaskContext(
@@ -255,7 +254,7 @@ class Dispatcher:
             input_data=MappingProxyType(dict(arguments)),
             config=self.created.config,
             dependencies=self.tools.services,
-            log=log,
+            log=partial(self.log_line, command),
             state=self._state,
             is_cancelled=lambda: key in self._stopping or self._is_quiet,
             traceparent=traceparent(self.created.run_id, *key) if self.tools.on_call is not None else None,

@@ -15,7 +15,7 @@ import msgspec
 from autoglm.base.errors import StoreError, TaskError
 from autoglm.llm.budgets import Judgement, Purse, Use, reserve, settle
 from autoglm.llm.prices import Price, price_of
-from autoglm.spec.model import Budget, DegradeTo, OnUnpriced
+from autoglm.spec.model import Budget, DegradeTo, ModelSpec, OnUnpriced
 from autoglm.stores.shared import change_entry
 from autoglm.tasks.keeping import Keeping
 
@@ -135,7 +135,11 @@ class Account:
         self.records = records
         self.keeping = keeping
         self.routes = routes
+        self.endpoints: dict[tuple[str, int], tuple[Mapping[str, ModelSpec], Endpoint]] = {}
+        """Where models are, once it has been looked up: by name, and by the identity of the table that they are in."""
         self._prices = prices or {}
+        self._known_prices: dict[tuple[str, str, str], Price | None] = {}
+        """By a model's name, its provider and what its server calls it."""
         self._purses: dict[str, Purse] = {}
         self._day = day
         self._waiting: list[Callable[[], None]] = []
@@ -171,7 +175,10 @@ class Account:
 
     def price(self, endpoint: Endpoint) -> Price | None:
         """Return what the endpoint's tokens cost; None when nobody knows."""
-        return price_of(endpoint.name, endpoint.profile.name, endpoint.model, self._prices)
+        key = (endpoint.name, endpoint.profile.name, endpoint.model)
+        if key not in self._known_prices:
+            self._known_prices[key] = price_of(*key, self._prices)
+        return self._known_prices[key]
 
     def check_priced(self, path: str, endpoint: Endpoint, log: Callable[[str, str], None]) -> Price | None:
         """Return the price of a call. Raises TaskError ``model-unpriced`` where a budget asks for one."""

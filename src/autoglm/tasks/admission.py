@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from autoglm.base.errors import TaskError
 from autoglm.llm.budgets import Judgement, Use, Verdict
+from autoglm.llm.calls import heard
 from autoglm.llm.governor import Allowed, Asker, Busy, Governor, Lane, Permit
 from autoglm.llm.limits import USUAL_ANSWER
 from autoglm.spec.model import DegradeTo, ModelLimits, OnExhausted
@@ -64,22 +65,44 @@ class Need:
 
 
 class Admission:
-    """One call that may be made now. One of its three methods is called when it has ended."""
+    """One call that may be made now: as a context, to be made inside, where :meth:`answered` is told what it used.
 
-    __slots__ = ("_attempt", "_endpoint", "_lane", "_need", "_permit", "_price", "headers")
+    A refusal becomes what the attempt must raise.
+    """
+
+    __slots__ = ("_attempt", "_endpoint", "_headers", "_lane", "_need", "_permit", "_price", "_token")
 
     def __init__(
         self, attempt: Attempt, endpoint: Endpoint, lane: Lane, permit: Permit, need: Use | None, price: Price | None
     ) -> None:
         self._attempt, self._endpoint, self._lane, self._permit = attempt, endpoint, lane, permit
         self._need, self._price = need, price
-        self.headers: Mapping[str, str] | None = None
+        self._headers: Mapping[str, str] | None = None
         """Of the answer, once there is one."""
+
+    def __enter__(self) -> Admission:
+        self._token = heard.set(self._hear)
+        usage = self._attempt.usage
+        usage["calls"] = usage.get("calls", 0) + 1
+        usage["model"] = self._endpoint.model
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        heard.reset(self._token)
+        if isinstance(error, TaskError):
+            failure = self._failed(error)
+            if failure is not error:
+                raise failure from None
+        elif error is not None:  # nobody waits for the call any more
+            self._give_up()
+
+    def _hear(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
 
     def answered(self, used: Usage) -> None:
         """Take note of what the call used: in its budgets, in its lane and in the attempt's usage."""
         tokens = used.input_tokens + used.output_tokens
-        self._lane.leave(self._permit, tokens=tokens if used.reported else None, headers=self.headers)
+        self._lane.leave(self._permit, tokens=tokens if used.reported else None, headers=self._headers)
         cost = 0.0
         if self._price is not None:
             cost = self._price.of(used.input_tokens, used.output_tokens, used.cached_tokens)
@@ -90,13 +113,13 @@ class Admission:
             spent = Use(tokens, cost, 1) if used.reported else self._need
             self._attempt.account.settle(self._attempt.node, self._need, spent)
 
-    def failed(self, error: TaskError) -> Exception:
+    def _failed(self, error: TaskError) -> Exception:
         """Take note that the call failed; return what the attempt must raise."""
         is_refusal = not {"rate_limited", "overloaded"}.isdisjoint(error.classes)
         due = 0.0
         if is_refusal:
             due = self._lane.refused((error.details or {}).get("retry_after"))
-        self._give_up(succeeded=False)
+        self._give_up()
         account = self._attempt.account
         if not is_refusal or account is None:
             return error
@@ -112,12 +135,8 @@ class Admission:
         usage["refused"] = usage.get("refused", 0) + 1
         return Park(due, f"refused by {self._endpoint.name}: {error.message}", memo)
 
-    def dropped(self) -> None:
-        """Take note that nobody waits for the call any more."""
-        self._give_up(succeeded=False)
-
-    def _give_up(self, *, succeeded: bool) -> None:
-        self._lane.leave(self._permit, headers=self.headers, succeeded=succeeded)
+    def _give_up(self) -> None:
+        self._lane.leave(self._permit, headers=self._headers, succeeded=False)
         if self._need is not None and self._attempt.account is not None:
             self._attempt.account.settle(self._attempt.node, self._need, Use())
 

@@ -120,7 +120,7 @@ class Batcher:
                 hint="leave `execution: batch` out, or name the provider: `provider: openai`",
             )
         body = encode_request(endpoint, request)
-        whose = f"{account.run_id}\0{attempt.task_id}\0{attempt.context.attempt}\0"
+        whose = f"{account.run_id}\0{attempt.task_id}\0{attempt.number}\0"
         custom = sha256(whose.encode() + body).hexdigest()[:32]
         memo = attempt.memo.get(_MEMO) if isinstance(attempt.memo, dict) else None
         if memo is not None and memo.get("custom") != custom:

@@ -14,8 +14,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from autoglm.base.errors import TaskError
@@ -32,11 +31,11 @@ from autoglm.llm.governor import Governor
 from autoglm.llm.limits import estimate_tokens
 from autoglm.llm.models import DEFAULT_MODEL, Endpoint, known_model, resolve_model, stand_in, suggest_model
 from autoglm.llm.profiles import PROVIDERS, Form
-from autoglm.tasks.admission import Admission, Need, admit, answer_tokens
+from autoglm.tasks.admission import Need, admit, answer_tokens
 from autoglm.tasks.batching import Batcher
 from autoglm.tasks.keeping import Keeping
 from autoglm.tasks.protocol import Attempt
-from autoglm.tasks.telling import Telling, telling
+from autoglm.tasks.telling import Telling
 
 if TYPE_CHECKING:
     from autoglm.base.schemas import Schema
@@ -92,11 +91,14 @@ class Caller:
             return stand_in(name)
         if attempt.refuses_models:
             raise _not_mocked(attempt, name)
-        environment = os.environ if attempt.environment is None else attempt.environment
-        keeping = None if attempt.account is None else attempt.account.keeping
-        if keeping is not None and keeping.cassette is not None and keeping.cassette.is_replayed:
-            environment = {**NO_KEYS, **{name: environment[name] for name in _ADDRESSES if name in environment}}
-        return resolve_model(name, attempt.models, attempt.project_models, environment)
+        account = attempt.account
+        known = None if account is None else account.endpoints.get((name, id(attempt.models)))
+        if known is not None and known[0] is attempt.models:
+            return known[1]
+        endpoint = resolve_model(name, attempt.models, attempt.project_models, _environment(attempt))
+        if account is not None:
+            account.endpoints[name, id(attempt.models)] = (attempt.models, endpoint)
+        return endpoint
 
     async def chat(
         self,
@@ -130,7 +132,7 @@ class Caller:
                 if keeping is not None and asked is not None:
                     keeping.keep(attempt, endpoint, asked, completion_document(answered), time.time())
                 return answered
-        async with self._admitted(attempt, endpoint, Need(prompt, most)) as admission:
+        with await admit(self.governor, attempt, endpoint, Need(prompt, most)) as admission:
             completion = await self._ask(attempt, endpoint, request, on_text)
             admission.answered(completion.usage)
         if keeping is not None and asked is not None:
@@ -142,7 +144,7 @@ class Caller:
     ) -> Completion:
         kind = "text" if request.schema is None else "json"
         messages, parameters = request.messages, request.parameters
-        with telling(attempt, endpoint, "chat", messages=messages, parameters=parameters, output_type=kind) as told:
+        with Telling(attempt, endpoint, "chat", messages=messages, parameters=parameters, output_type=kind) as told:
             told_text = None if on_text is None else _first_noted(told, on_text)
             completion = await self._client(endpoint).chat(
                 endpoint, request, lambda line: self.say_once(attempt, line), on_text=told_text
@@ -150,29 +152,6 @@ class Caller:
             told.answered(completion)
         _note_usage(attempt, completion.usage)
         return completion
-
-    @asynccontextmanager
-    async def _admitted(self, attempt: Attempt, endpoint: Endpoint, need: Need) -> AsyncIterator[Admission]:
-        """Let the call inside be made when its turn and its budgets allow it."""
-        from autoglm.llm.transport import heard
-
-        admission = await admit(self.governor, attempt, endpoint, need)
-
-        def hear(headers: Mapping[str, str]) -> None:
-            admission.headers = headers
-
-        token = heard.set(hear)
-        _count(attempt, "calls", 1)
-        attempt.usage["model"] = endpoint.model
-        try:
-            yield admission
-        except TaskError as error:
-            raise admission.failed(error) from None
-        except BaseException:
-            admission.dropped()
-            raise
-        finally:
-            heard.reset(token)
 
     async def embed(self, attempt: Attempt, endpoint: Endpoint, request: EmbeddingRequest) -> Embeddings:
         """Return the vectors of some texts; what that used is in ``attempt.usage`` then. Raises TaskError."""
@@ -189,8 +168,8 @@ class Caller:
             if known is not None:
                 return known
         prompt = sum(estimate_tokens([{"content": text}]) for text in request.texts)
-        async with self._admitted(attempt, endpoint, Need(prompt, 0)) as admission:
-            with telling(attempt, endpoint, "embeddings", parameters=request.parameters) as told:
+        with await admit(self.governor, attempt, endpoint, Need(prompt, 0)) as admission:
+            with Telling(attempt, endpoint, "embeddings", parameters=request.parameters) as told:
                 embeddings = await self.wire.embed(endpoint, request, lambda line: self.say_once(attempt, line))
                 told.used(embeddings.usage)
             _note_usage(attempt, embeddings.usage)
@@ -236,7 +215,7 @@ class Caller:
 
     def say_once(self, attempt: Attempt, line: str) -> None:
         """Log a line that would be the same for every call of a run, the first time only."""
-        key = (attempt.context.run_id, line)
+        key = (attempt.run_id, line)
         if key not in self._said:
             if len(self._said) > _MOST_SAID:
                 self._said.clear()
@@ -274,6 +253,15 @@ def _not_mocked(attempt: Attempt, name: str) -> TaskError:
     message = f"the model `{name}` would be asked, and a test asks no models"
     hint = f"write what it answers (`mocks: {{{attempt.name}: {{value: …}}}}`), or `offline: true` for made-up answers"
     return TaskError(message, code="model-not-mocked", retryable=False, hint=hint)
+
+
+def _environment(attempt: Attempt) -> Mapping[str, str]:
+    """Return where keys and addresses are looked up; where a cassette answers, no key is needed."""
+    environment = os.environ if attempt.environment is None else attempt.environment
+    keeping = None if attempt.account is None else attempt.account.keeping
+    if keeping is not None and keeping.cassette is not None and keeping.cassette.is_replayed:
+        return {**NO_KEYS, **{name: environment[name] for name in _ADDRESSES if name in environment}}
+    return environment
 
 
 def _keeping(attempt: Attempt) -> Keeping | None:

@@ -14,13 +14,14 @@ journal and pays for nothing twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from autoglm.base import jsonvalue
+import msgspec
+
 from autoglm.base.errors import TaskError
 from autoglm.base.schemas import Schema
+from autoglm.llm.chat import Answer, ChatRequest, read_completion
 from autoglm.llm.models import Endpoint
 from autoglm.llm.profiles import Form
 from autoglm.tasks.admission import impatient
@@ -28,7 +29,7 @@ from autoglm.tasks.caller import Caller
 from autoglm.tasks.protocol import Attempt
 
 if TYPE_CHECKING:
-    from autoglm.llm.chat import ChatRequest, Completion, Message
+    from autoglm.llm.chat import Completion, Message
     from autoglm.llm.structured import Plan
 
 T = TypeVar("T")
@@ -49,18 +50,22 @@ _SPARED: Final = ("logprobs",)
 _NATIVE: Final = (Form.JSON_SCHEMA, Form.OBJECT_SCHEMA)
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """What is asked; a task that asks several things has one for each, with a ``name`` of its own."""
 
     messages: Sequence[Message]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = {}
     schema: Schema | None = None
     name: str = "answer"
     corrections: int = CORRECTIONS
     is_part: bool = False
     """True when its answer is but a part of the task's work, and so must be journaled on its own."""
     on_text: Callable[[str], None] | None = None
+
+    @property
+    def is_journaled(self) -> bool:
+        """True when its answer is journaled before it is looked at; else the task's result is its record."""
+        return self.is_part or self.schema is not None
 
 
 class _NotRecorded(Exception):
@@ -89,13 +94,13 @@ async def ask_for_value(
 async def _climb(
     caller: Caller, attempt: Attempt, models: Sequence[str | None], question: Question
 ) -> tuple[Any, Completion]:
-    if not attempt.offline and (question.is_part or question.schema is not None):
-        for number in range(1, attempt.context.attempt):
+    if question.is_journaled and not attempt.offline:
+        for number in range(1, attempt.number):
             try:  # an earlier attempt may have got its answer, and failed all the same
                 return await _Climb(caller, attempt, question, number, replays=True).climb(models)
             except (_NotRecorded, TaskError):
                 continue
-    return await _Climb(caller, attempt, question, attempt.context.attempt).climb(models)
+    return await _Climb(caller, attempt, question, attempt.number).climb(models)
 
 
 async def embed_part(
@@ -189,8 +194,6 @@ class _Climb:
         raise AssertionError("a task asks at least one model")
 
     async def _with_model(self, endpoint: Endpoint) -> tuple[Any, Completion]:
-        from autoglm.llm.chat import ChatRequest
-
         question, schema = self.question, self.question.schema
         if schema is None:
             request = ChatRequest(question.messages, question.parameters)
@@ -215,8 +218,6 @@ class _Climb:
         raise AssertionError("the last form is never refused")
 
     async def _with_plan(self, endpoint: Endpoint, plan: Plan) -> tuple[Any, Completion]:
-        from autoglm.llm.chat import ChatRequest
-
         question = self.question
         asked = plan.messages(question.messages)
         request = ChatRequest(asked, question.parameters, plan.response_format, question.schema)
@@ -238,27 +239,22 @@ class _Climb:
                     f"the answer does not fit ({used} tokens), so it is sent back ({turn + 1} of "
                     f"{question.corrections}): {mismatch.message}"
                 )
-                request = replace(request, messages=[*asked, *_correction(completion, mismatch)])
+                request = msgspec.structs.replace(request, messages=[*asked, *_correction(completion, mismatch)])
         raise AssertionError("the last turn returns or raises")
 
     async def _call(self, endpoint: Endpoint, request: ChatRequest, key: str) -> Completion:
-        """Make one call, or find in the journal what came of it."""
-        from autoglm.llm.chat import Answer, read_completion
-
-        if self.attempt.offline or not (self.question.is_part or self.question.schema is not None):
+        """Make one call and have its answer journaled, or find in the journal what came of it."""
+        if not self.question.is_journaled or self.attempt.offline:
             return await self._chat(endpoint, request)
-        made: list[Completion] = []
-
-        async def work() -> Any:
-            if self.replays:
-                raise _NotRecorded
-            made.append(await self._chat(endpoint, request))
-            return jsonvalue.decode(made[0].body())
-
-        recorded = await self.attempt.step(f"{self.key}/{key}", work)
-        if made:
-            return made[0]
-        completion = read_completion(endpoint, Answer(200, {}, jsonvalue.encode(recorded)))
+        key = f"{self.key}/{key}"
+        recorded = self.attempt.recorded(key)
+        if recorded is None and self.replays:
+            raise _NotRecorded
+        if recorded is None:
+            completion = await self._chat(endpoint, request)
+            await self.attempt.record(key, completion.body())
+            return completion
+        completion = read_completion(endpoint, Answer(200, {}, recorded))
         if not self.replays:
             self.caller.count(self.attempt, endpoint, completion.usage)
             self._say("the answer was in the journal: the call is not made again")
@@ -269,12 +265,11 @@ class _Climb:
         refused, place = self.caller.refused_parameters, (endpoint.base_url, endpoint.model)
         spared = {name for name in _SPARED if name in request.parameters and (*place, name) in refused}
         while True:
-            left = {name: value for name, value in request.parameters.items() if name not in spared}
-            asked = replace(request, parameters=left) if spared else request
+            asked = _without(request, spared) if spared else request
             try:
                 return await self.caller.chat(self.attempt, endpoint, asked, on_text=self.question.on_text)
             except TaskError as error:
-                named = [name for name in _SPARED if name in left and name in error.message]
+                named = [name for name in _SPARED if name in asked.parameters and name in error.message]
                 if error.code != "model-request-rejected" or not named:
                     raise
                 self._say(f"{endpoint.name} does not take `{named[0]}`: asking without ({error.message})")
@@ -288,6 +283,12 @@ class _Climb:
     def _count(self, name: str) -> None:
         if not self.replays:
             _count(self.attempt, name)
+
+
+def _without(request: ChatRequest, names: Set[str]) -> ChatRequest:
+    """Return the request without some of its parameters."""
+    left = {name: value for name, value in request.parameters.items() if name not in names}
+    return msgspec.structs.replace(request, parameters=left)
 
 
 def _count(attempt: Attempt, name: str) -> None:

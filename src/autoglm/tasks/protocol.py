@@ -37,10 +37,6 @@ def _no_log(stream: str, text: str) -> None:
     """Take a line and drop it."""
 
 
-def _no_call(call: ModelCall) -> None:
-    """Take a call and drop it."""
-
-
 def _no_task_type(name: str) -> TaskType:
     raise TaskError(f"no task type `{name}` is at hand here", code="task-type-failed", retryable=False)
 
@@ -126,6 +122,15 @@ async def _unrecorded(key: str, work: Callable[[], Awaitable[Any]]) -> Any:
     return await work()
 
 
+def _nothing_recorded(key: str) -> bytes | None:
+    """Find no step: the attempt belongs to no run."""
+    return None
+
+
+async def _not_recorded(key: str, text: bytes) -> None:
+    """Record no step: the attempt belongs to no run."""
+
+
 @dataclass(slots=True)
 class Attempt:
     """One attempt, as a task type sees it: rendered fields, the context, and the way to the executor."""
@@ -167,8 +172,8 @@ class Attempt:
     """MCP servers of the project's settings, by name."""
     environment: Mapping[str, str] | None = None
     """Where keys and addresses of models are looked up; None stands for the process environment."""
-    on_call: Callable[[ModelCall], None] = _no_call
-    """Take note of a model call that has ended, for telemetry."""
+    on_call: Callable[[ModelCall], None] | None = None
+    """Take note of a model call that has ended, for telemetry; None where nobody listens."""
     refuses_models: bool = False
     """No model may be asked: in a test, what a model answers is written down, or made up by the stand-in."""
     step: Callable[[str, Callable[[], Awaitable[Any]]], Awaitable[Any]] = _unrecorded
@@ -182,6 +187,10 @@ class Attempt:
 
     Raises TaskError: ``not-json``, ``output-too-large``, ``wrong-executor``; and CancelledError when it was given up.
     """
+    recorded: Callable[[str], bytes | None] = _nothing_recorded
+    """Return the JSON text that the journal has for a step, None when it has none: the first half of :attr:`step`."""
+    record: Callable[[str, bytes], Awaitable[None]] = _not_recorded
+    """Record JSON text as what a step gave; returns after the commit: the second half of :attr:`step`."""
     memo: Any = None
     """What the attempt left for itself when it raised :class:`Park`; None when it has not."""
     task_type: Callable[[str], TaskType] = _no_task_type
@@ -203,6 +212,16 @@ class Attempt:
     """Let the run start nothing more until somebody resumes it."""
     usage: dict[str, Any] = field(default_factory=dict)
     """What the attempt used: ``{"calls": 1, "input_tokens": …, "output_tokens": …}``; summed over the run."""
+
+    @property
+    def number(self) -> int:
+        """Which attempt of its task this is, from 1."""
+        return self.context.attempt
+
+    @property
+    def run_id(self) -> str:
+        """The run that it belongs to."""
+        return self.context.run_id
 
     def part(
         self, step: str, name: str, executor: str, options: Mapping[str, Any], arguments: Mapping[str, Any]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,73 +17,89 @@ if TYPE_CHECKING:
 
 
 class Telling:
-    """What is known of a call so far."""
+    """One call: as a context, it is told of when what is inside has ended. Where nobody listens, it does nothing."""
 
-    __slots__ = ("found",)
+    __slots__ = (
+        "_attempt",
+        "_completion",
+        "_endpoint",
+        "_first_chunk_at",
+        "_messages",
+        "_operation",
+        "_output_type",
+        "_parameters",
+        "_started_at",
+        "_usage",
+    )
 
-    def __init__(self) -> None:
-        self.found: dict[str, Any] = {}
+    def __init__(
+        self,
+        attempt: Attempt,
+        endpoint: Endpoint,
+        operation: str,
+        *,
+        messages: Sequence[Mapping[str, Any]] = (),
+        parameters: Mapping[str, Any] | None = None,
+        output_type: str | None = None,
+    ) -> None:
+        """``operation``: ``chat``, ``embeddings``."""
+        self._attempt, self._endpoint, self._operation = attempt, endpoint, operation
+        self._messages, self._parameters, self._output_type = messages, parameters, output_type
+        self._first_chunk_at: float | None = None
+        self._completion: Completion | None = None
+        self._usage: Usage | None = None
 
     def first_chunk(self) -> None:
-        """Note that the first piece of a streamed answer has come."""
-        self.found.setdefault("first_chunk_at", time.time())
+        """Note that a piece of a streamed answer has come."""
+        if self._first_chunk_at is None:
+            self._first_chunk_at = time.time()
 
     def answered(self, completion: Completion) -> None:
         """Note what came back from a chat call."""
-        self.used(completion.usage)
-        self.found.update(
-            response_model=completion.model,
-            response_id=completion.id,
-            finish_reasons=(completion.finish_reason,) if completion.finish_reason else (),
-            text=completion.text,
-        )
+        self._completion, self._usage = completion, completion.usage
 
     def used(self, usage: Usage) -> None:
         """Note what the call used, as far as the server said."""
-        if usage.reported:
-            self.found.update(
+        self._usage = usage
+
+    def __enter__(self) -> Telling:
+        self._started_at = time.time()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        listener = self._attempt.on_call
+        if listener is not None:
+            listener(self._told(error))
+
+    def _told(self, error: BaseException | None) -> ModelCall:
+        found: dict[str, Any] = {}
+        if (usage := self._usage) is not None and usage.reported:
+            found.update(
                 input_tokens=usage.input_tokens,
                 output_tokens=usage.output_tokens,
                 reasoning_tokens=usage.reasoning_tokens,
                 cached_tokens=usage.cached_tokens,
             )
-
-
-@contextmanager
-def telling(
-    attempt: Attempt,
-    endpoint: Endpoint,
-    operation: str,
-    *,
-    messages: Sequence[Mapping[str, Any]] = (),
-    parameters: Mapping[str, Any] | None = None,
-    output_type: str | None = None,
-) -> Iterator[Telling]:
-    """Tell of the call that is made inside, when it has ended. ``operation``: ``chat``, ``embeddings``."""
-    told = Telling()
-    started = time.time()
-    error = None
-    try:
-        yield told
-    except TaskError as raised:
-        error = raised.code
-        raise
-    except BaseException as raised:
-        error = type(raised).__name__
-        raise
-    finally:
-        attempt.on_call(
-            ModelCall(
-                operation=operation,
-                provider=endpoint.profile.name,
-                model=endpoint.model,
-                server=urlsplit(endpoint.base_url).hostname,
-                started_at=started,
-                ended_at=time.time(),
-                parameters={**endpoint.parameters, **(parameters or {})},
-                output_type=output_type,
-                messages=messages,
-                error=error,
-                **told.found,
+        if (completion := self._completion) is not None:
+            found.update(
+                response_model=completion.model,
+                response_id=completion.id,
+                finish_reasons=(completion.finish_reason,) if completion.finish_reason else (),
+                text=completion.text,
             )
+        if error is not None:
+            found["error"] = error.code if isinstance(error, TaskError) else type(error).__name__
+        endpoint = self._endpoint
+        return ModelCall(
+            operation=self._operation,
+            provider=endpoint.profile.name,
+            model=endpoint.model,
+            server=urlsplit(endpoint.base_url).hostname,
+            started_at=self._started_at,
+            ended_at=time.time(),
+            first_chunk_at=self._first_chunk_at,
+            parameters={**endpoint.parameters, **(self._parameters or {})},
+            output_type=self._output_type,
+            messages=self._messages,
+            **found,
         )
