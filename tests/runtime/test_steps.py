@@ -82,7 +82,11 @@ def test_text_is_recorded_as_it_came_and_found_by_the_next_attempt(tmp_path: Pat
             raise TaskError("not today")
         return found.decode()
 
-    made = bench(tmp_path, work, retry=Retry(delay=0.0, jitter="none"))
+    def a_second_later() -> None:
+        made.now += 1
+
+    made = bench(tmp_path, work, retry=Retry(delay=1.0, jitter="none"))
+    made.watcher.when[m.AttemptFailed] = a_second_later
     assert asyncio.run(made.start()) is RunStatus.SUCCEEDED
     assert result(made) == '{"n":  1e0}'
 
