@@ -84,6 +84,10 @@ def test_models_that_cannot_be_found(scene: Scene) -> None:
         scene.run_task(f"prompt: hello, model: {model}", models=MODELS)
     scene.run_task("prompt: hello, model: \"{{ 'noone' }}\"")
     scene.run_task("prompt: hello, model: \"{{ 'noone' }}\"", "--offline")
+    for name in ("noone", "openai/gpt-5"):  # which nobody knows before
+        scene.write("tasks/work.py", "def told(what):\n    return what\n")
+        names = f"{{name: b, handler: told, with: {{what: {name}}}}}"
+        scene.run(f"tasks:\n  - {{name: a, prompt: hello, model: '{{{{ tasks.b.result }}}}'}}\n  - {names}\n")
     scene.shows(
         *("model-key-missing", "model-address-invalid", "model-declared-in-circle", "unknown-model"), "secret-missing"
     )
@@ -99,6 +103,10 @@ def test_what_a_task_asks(scene: Scene) -> None:
     ):
         scene.patch.setenv("ZAI_API_KEY", "a-key")
         scene.run_task(fields)
+    scene.write("tasks/work.py", "def told(what):\n    return what\n")
+    gives_nothing = "{name: b, handler: told, with: {what: []}}"
+    asks = "{name: a, type: llm_generate, messages: '{{ tasks.b.result }}'}"
+    scene.run(f"tasks:\n  - {asks}\n  - {gives_nothing}\n")
     scene.shows("prompt-empty", "prompt-missing", "llm-option-invalid", "model-parameter-invalid")
 
 

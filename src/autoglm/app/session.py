@@ -34,7 +34,7 @@ from autoglm.engine import messages as m
 from autoglm.engine.machine import Run
 from autoglm.engine.states import RUN_FINAL, RunStatus
 from autoglm.graph.compile import compile_graph
-from autoglm.graph.model import Node
+from autoglm.graph.model import Graph, Node
 from autoglm.runtime.dispatch import Toolbox
 from autoglm.runtime.journal import Journal
 from autoglm.runtime.observer import Observer
@@ -231,10 +231,15 @@ class Session:
 
         Raises:
             UsageError: the inputs are wrong, or the run id is taken.
+            SpecError: a model that it may ask cannot be called, or what else of its calls is known to be wrong.
             StoreError: the store cannot do its work; what was recorded stays, and the run is resumable.
         """
         workflow = loaded.workflow
         values, secret_inputs = check_inputs(workflow, inputs or {})
+        if self._may_ask_models(loaded.graph):
+            from autoglm.app.preflight import check_start
+
+            check_start(self, loaded, values, manner.get("cassette"), offline=offline)
         if self._durability is None and "durability" in workflow.model_fields_set and self._store is None:
             self._store = self._open_store(workflow.durability)
         now = self._clock()
@@ -405,6 +410,8 @@ class Session:
             if found is None or found.last != self.store.get_run(run_id).last_seq:
                 found = self.replayed(run_id)
             run, last, redactor = found
+            if needs_secrets:
+                self._check_models(run, correction)
             if correction is not None and correction.change:
                 last, secrets = adopt(self, found, lease, correction.change, correction.tasks, inputs or {})
                 stimuli = [m.Begin(), m.Resume()]
@@ -513,6 +520,20 @@ class Session:
         if self._stop_asked is not None:
             runner.drain() if self._stop_asked == "drain" else runner.abort()
         return runner, tools, services
+
+    def _may_ask_models(self, graph: Graph) -> bool:
+        """Return whether there is anything to know about model calls before a run begins or goes on."""
+        if self._stage is not None:
+            return False  # a test says itself what models answer
+        types, known = {node.task.type for node in graph.nodes}, self.catalog.task_types
+        return "decision" in types or any(known[name].caches for name in types if name in known)
+
+    def _check_models(self, run: Run, correction: Correction | None) -> None:
+        changed = None if correction is None or not correction.change else correction.change.loaded
+        if self._may_ask_models(run.graph if changed is None else changed.graph):
+            from autoglm.app.preflight import check_continue
+
+            check_continue(self, run, () if correction is None else correction.again, changed)
 
     def _services(self, run: Run, tools: Tools) -> RunServices | None:
         """Return the run's services, when some task of it calls functions."""

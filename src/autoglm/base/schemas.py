@@ -36,7 +36,7 @@ def validator_for(schema: Schema) -> Validator:
     try:
         validator = _compiled(jsonvalue.encode(schema if isinstance(schema, dict) else dict(schema)))
     except jsonvalue.NotJson as error:
-        raise _invalid_schema(f"is not JSON data: {error}") from None
+        raise invalid_schema(f"is not JSON data: {error}") from None
     if len(_known) >= _MOST_KNOWN:
         _known.clear()
     _known[id(schema)] = (schema, validator)
@@ -54,7 +54,7 @@ def _compiled(text: bytes) -> Validator:
     try:
         kind.check_schema(schema)
     except jsonschema.SchemaError as error:
-        raise _invalid_schema(f"is not a JSON Schema at `{error.json_path}`: {clipped(error.message, 200)}") from None
+        raise invalid_schema(f"is not a JSON Schema at `{error.json_path}`: {clipped(error.message, 200)}") from None
     # An empty registry: a reference is never fetched from the network.
     return kind(schema, registry=Registry(), format_checker=kind.FORMAT_CHECKER)
 
@@ -76,9 +76,9 @@ def problems(value: Any, schema: Schema, limit: int = 5) -> list[tuple[str, str]
             return []
         worst = best_match(errors) or errors[0]
     except Unresolvable as error:
-        raise _invalid_schema(f"refers to what it does not hold: {clipped(str(error.ref), 200)}") from None
+        raise invalid_schema(f"refers to what it does not hold: {clipped(str(error.ref), 200)}") from None
     except (re.error, RecursionError, OverflowError) as error:
-        raise _invalid_schema(f"cannot be used: {clipped(str(error), 200)}") from None
+        raise invalid_schema(f"cannot be used: {clipped(str(error), 200)}") from None
     found = [(each.json_path, clipped(each.message, 200)) for each in (worst, *errors)]
     return list(dict.fromkeys(found))[:limit]
 
@@ -101,7 +101,8 @@ _quick_tests: dict[int, tuple[Schema, Test | None]] = {}
 """By the identity of a schema, which is held so that nothing else can get it."""
 
 
-def _invalid_schema(what: str) -> TaskError:
+def invalid_schema(what: str) -> TaskError:
+    """Return the failure for a schema that is none; ``what`` says why."""
     return TaskError(
         f"the `output_schema` {what}",
         code="output-schema-invalid",

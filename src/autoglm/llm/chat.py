@@ -191,7 +191,7 @@ def encode_body(
         if value not in profile.takes_only.get(name, (value,)):
             note(f"{endpoint.name} does not take {value!r} for `{name}`: left out")
             continue
-        _check_parameter(endpoint, name, value)
+        check_parameter(endpoint, name, value)
         body[profile.renames.get(name, name)] = value
     try:
         return jsonvalue.encode(body)
@@ -204,7 +204,8 @@ def encode_body(
         ) from None
 
 
-def _check_parameter(endpoint: Endpoint, name: str, value: Any) -> None:
+def check_parameter(endpoint: Endpoint, name: str, value: Any) -> None:
+    """Raise TaskError ``model-parameter-invalid`` for a value that the server is known to refuse."""
     profile = endpoint.profile
     problem = None
     if name in profile.ranges and isinstance(value, int | float):

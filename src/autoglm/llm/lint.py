@@ -5,10 +5,12 @@ Pure. A schema that contradicts itself would be paid for again and again, and ev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from autoglm.base.jsonvalue import is_of_type
+from autoglm.base.schemas import clipped, invalid_schema, validator_for
 
 _SCHEMAS: Final = frozenset({"items", "additionalProperties", "contains", "not", "if", "then", "else", "propertyNames"})
 _NAMED: Final = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
@@ -28,6 +30,36 @@ def keywords_of(schema: Any) -> frozenset[str]:
 def contradictions(schema: Any) -> list[Fault]:
     """Return where a schema asks for what no value can be. Only what is plain to see is found."""
     return [fault for path, part in _parts(schema, (), 0) for fault in _faults(path, part)]
+
+
+def check_usable(schema: Mapping[str, Any]) -> None:
+    """Find now what would only show once an answer is held against the schema, and so is paid for.
+
+    Raises TaskError ``output-schema-invalid`` for what is no JSON Schema, refers to what it does not hold, or has a
+    pattern that cannot be read.
+    """
+    validator_for(schema)
+    parts = [part for _, part in _parts(schema, (), 0)]
+    for part in parts:
+        if isinstance(pattern := part.get("pattern"), str):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise invalid_schema(f"has a `pattern` that is none: {pattern!r}: {error}") from None
+    references = [ref for part in parts if isinstance(ref := part.get("$ref"), str)]
+    if not references or any("$id" in part for part in parts):
+        return
+    from referencing import Registry, Resource
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    resource = Resource.from_contents(dict(schema), default_specification=DRAFT202012)
+    resolver = Registry().resolver_with_root(resource)
+    for reference in references:
+        try:
+            resolver.lookup(reference)
+        except Unresolvable:
+            raise invalid_schema(f"refers to what it does not hold: {clipped(reference, 200)}") from None
 
 
 def _parts(schema: Any, path: tuple[str | int, ...], depth: int) -> Iterator[tuple[tuple[str | int, ...], Any]]:

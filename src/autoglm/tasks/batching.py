@@ -113,12 +113,7 @@ class Batcher:
         assert account is not None
         terms = Terms.read(attempt.options.get("batch"))
         if endpoint.profile.batching is None:
-            raise TaskError(
-                f"the provider of {endpoint.name} ({endpoint.profile.name}) has no batch API that we know of",
-                code="batch-unsupported",
-                retryable=False,
-                hint="leave `execution: batch` out, or name the provider: `provider: openai`",
-            )
+            raise no_batches(endpoint)
         body = encode_request(endpoint, request)
         whose = f"{account.run_id}\0{attempt.task_id}\0{attempt.number}\0"
         custom = sha256(whose.encode() + body).hexdigest()[:32]
@@ -315,6 +310,16 @@ class Batcher:
             account.settle(attempt.node, worst, used)
         elif account.has_budgets:
             account.count(attempt.node, used)
+
+
+def no_batches(endpoint: Endpoint) -> TaskError:
+    """Return the failure for a model whose provider takes no batches."""
+    return TaskError(
+        f"the provider of {endpoint.name} ({endpoint.profile.name}) has no batch API that we know of",
+        code="batch-unsupported",
+        retryable=False,
+        hint="leave `execution: batch` out, or name the provider: `provider: openai`",
+    )
 
 
 def _entry(run_id: str, custom: str) -> str:

@@ -243,6 +243,11 @@ _ADDRESSES = (
 _shared = Caller()
 
 
+def replay_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return where keys and addresses are looked up when a cassette answers: no key is needed then."""
+    return {**NO_KEYS, **{name: environment[name] for name in _ADDRESSES if name in environment}}
+
+
 def open_caller() -> Caller:
     """Return the process's caller. Whoever opens it closes it."""
     _shared._users += 1
@@ -260,7 +265,7 @@ def _environment(attempt: Attempt) -> Mapping[str, str]:
     environment = os.environ if attempt.environment is None else attempt.environment
     keeping = None if attempt.account is None else attempt.account.keeping
     if keeping is not None and keeping.cassette is not None and keeping.cassette.is_replayed:
-        return {**NO_KEYS, **{name: environment[name] for name in _ADDRESSES if name in environment}}
+        return replay_environment(environment)
     return environment
 
 
@@ -291,13 +296,18 @@ def _check_length(endpoint: Endpoint, request: ChatRequest) -> None:
 
     least = least_tokens(request.messages)
     if least > endpoint.context_tokens:
-        raise TaskError(
-            f"the prompt has at least {least:,} tokens, and the context of the model {endpoint.name} holds "
-            f"{endpoint.context_tokens:,}",
-            code="prompt-too-long",
-            retryable=False,
-            hint="shorten or split it (llm_extract reads in pieces), or use a model with a longer context",
-        )
+        raise too_long(endpoint, least)
+
+
+def too_long(endpoint: Endpoint, least: int) -> TaskError:
+    """Return the failure for a prompt that has ``least`` tokens at least."""
+    return TaskError(
+        f"the prompt has at least {least:,} tokens, and the context of the model {endpoint.name} holds "
+        f"{endpoint.context_tokens:,}",
+        code="prompt-too-long",
+        retryable=False,
+        hint="shorten or split it (llm_extract reads in pieces), or use a model with a longer context",
+    )
 
 
 def _rehearse(

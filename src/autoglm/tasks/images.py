@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES: Final = 20_000_000
 """What the large providers take as one image."""
+_NO_IMAGE: Final = "it is no PNG, JPEG, GIF or WebP"
 _KINDS: Final = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -67,12 +69,35 @@ def _read(image: str, root: Path) -> bytes:
         raise _invalid(image, getattr(error, "strerror", None) or "it cannot be read") from None
 
 
+def check_file(image: str, root: Path) -> None:
+    """Look at an image that the file names, without sending it. Raises TaskError ``image-invalid``.
+
+    A file that is not there may yet come to be, and an address is not asked.
+    """
+    if image.startswith("data:"):
+        _checked_data(image)
+        return
+    if image.startswith(("http://", "https://")):
+        return
+    try:
+        with (root / image).open("rb") as file:
+            start, size = file.read(64), os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise _invalid(image, getattr(error, "strerror", None) or "it cannot be read") from None
+    if image_kind(start) is None:
+        raise _invalid(image, _NO_IMAGE if start else "it is empty")
+    if size > MOST_BYTES:
+        raise _invalid(image, f"it has {size:,} bytes, and {MOST_BYTES:,} is the most")
+
+
 def _encoded(content: bytes, image: str) -> str:
     if len(content) > MOST_BYTES:
         raise _invalid(image, f"it has more than {MOST_BYTES:,} bytes")
     kind = image_kind(content)
     if kind is None:
-        raise _invalid(image, "it is empty" if not content else "it is no PNG, JPEG, GIF or WebP")
+        raise _invalid(image, _NO_IMAGE if content else "it is empty")
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 

@@ -20,6 +20,8 @@ Problem = Diagnostic | tuple[tuple[str | int, ...], Diagnostic]
 
 _OURS: Final = frozenset({"model", "messages", "stream", "n"})
 """What ``parameters`` may not set: the task has other words for it."""
+CALL_PARAMETERS: Final = ("temperature", "top_p", "max_tokens", "stop", "seed")
+"""Options that are parameters of the call under the same name."""
 
 MODEL_OPTIONS: Final = (
     OptionInfo(
@@ -75,7 +77,7 @@ class ModelOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     corrections: int | None = None
 
     def call_parameters(self) -> dict[str, Any]:
-        named = {name: getattr(self, name) for name in ("temperature", "top_p", "max_tokens", "stop", "seed")}
+        named = {name: getattr(self, name) for name in CALL_PARAMETERS}
         return {**{name: value for name, value in named.items() if value is not None}, **(self.parameters or {})}
 
     @property

@@ -56,7 +56,11 @@ def _diagnose(file: Path, environment: str | None) -> list[Diagnostic]:
     try:
         with Session.open(file, environment=environment) as session:
             root, chosen = session.project.root, session.environment
-            _, found = diagnose(read_source(file), str(file), session.catalog, root, environment=chosen)
+            workflow, found = diagnose(read_source(file), str(file), session.catalog, root, environment=chosen)
+            if workflow is not None and not any(each.is_error for each in found):
+                from autoglm.app.preflight import look_at
+
+                found += look_at(session, file, workflow)
             return [*session.warnings, *found]
     except SpecError as error:
         return list(error.diagnostics)

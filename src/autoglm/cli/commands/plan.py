@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from autoglm.app.estimating import Estimate, Range
     from autoglm.app.loading import Loaded
     from autoglm.app.planning import Plan, Planned
+    from autoglm.base.diagnostics import Diagnostic
 
 _SHOWN_PATH = 20
 
@@ -28,6 +29,7 @@ def plan(
     from autoglm.app.accounts import own_prices
     from autoglm.app.estimating import estimate
     from autoglm.app.planning import plan_of
+    from autoglm.app.preflight import look_at
     from autoglm.app.session import Session
     from autoglm.cli.given import read_inputs
     from autoglm.cli.output import say_json
@@ -36,12 +38,13 @@ def plan(
         loaded = session.load(file)
         given = read_inputs(loaded.workflow, inputs or [], None)
         found = plan_of(loaded, session.catalog, session.project.root, given)
+        doubts = [*loaded.diagnostics, *look_at(session, file, loaded.workflow, given)]
         settings = session.project.settings
         used = estimate(loaded, found, settings.models, own_prices(settings))
     if json:
         say_json(_data(loaded, found) | {"estimate": msgspec.to_builtins(used)})
     else:
-        _say(loaded, found, used)
+        _say(loaded, found, used, doubts)
     return 0
 
 
@@ -68,13 +71,13 @@ def _data(loaded: Loaded, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _say(loaded: Loaded, plan: Plan, used: Estimate) -> None:
+def _say(loaded: Loaded, plan: Plan, used: Estimate, doubts: list[Diagnostic]) -> None:
     from autoglm.cli.measure import harmless
     from autoglm.cli.output import say, warn
     from autoglm.cli.tables import say_table
     from autoglm.cli.usage import money
 
-    for doubt in loaded.diagnostics:
+    for doubt in doubts:
         warn(str(doubt))
     workflow = loaded.workflow
     say(f"{harmless(workflow.name)}: {loaded.graph.own:,} tasks, nothing has been run")

@@ -48,14 +48,19 @@ def load_adapter(name: str) -> ChatClient:
     try:
         importlib.import_module(name)
     except ImportError:
-        raise TaskError(
-            f"the adapter `{name}` needs the package `{name}`, which is not installed",
-            code="adapter-missing",
-            retryable=False,
-            hint=f"pip install 'open-autoglm[{name}]'",
-        ) from None
+        raise not_installed(name) from None
     made: ChatClient = getattr(importlib.import_module(module), attribute)()
     return made
+
+
+def not_installed(name: str) -> TaskError:
+    """Return the failure for an adapter whose library is not there."""
+    return TaskError(
+        f"the adapter `{name}` needs the package `{name}`, which is not installed",
+        code="adapter-missing",
+        retryable=False,
+        hint=f"pip install 'open-autoglm[{name}]'",
+    )
 
 
 class Clients:
