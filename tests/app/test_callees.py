@@ -136,3 +136,17 @@ def test_a_resume_needs_none_of_the_files(project: Path) -> None:
         assert call.child is not None
         assert call.child.plan.names == {"use": 0}
     assert done.outputs == {"x": 4}
+
+
+def test_calls_at_the_end_are_read_and_checked_too(project: Path) -> None:
+    tasks = "  - {name: echo, with: {x: 1}}"
+    assert codes(found(project, tasks, "finally: [{name: f, workflow: sub/callee.yaml, with: {n: 1}}]")) == []
+    assert codes(found(project, tasks, "finally: [{name: f, workflow: sub/callee.yaml}]")) == ["missing-input"]
+    assert codes(found(project, tasks, "on_error: [{name: f, workflow: sub/no.yaml}]")) == ["missing-workflow"]
+
+
+def test_a_file_that_calls_itself_at_its_end_never_ends(project: Path) -> None:
+    (project / "sub" / "callee.yaml").write_text(
+        "tasks: [{name: echo, with: {x: 1}}]\nfinally: [{name: again, workflow: ./callee.yaml}]\n"
+    )
+    assert codes(found(project, "  - {name: a, workflow: sub/callee.yaml}")) == ["endless-calls"]

@@ -86,6 +86,38 @@ def test_a_run_tells_what_failed_first_and_what_hangs_on_it() -> None:
     assert found.summary == "it failed because `b` did: boom: it went wrong"
 
 
+def test_what_runs_at_the_end_of_a_run_or_a_call_is_told_too() -> None:
+    inner = Workflow(name="inner", tasks=(task("a"),), finally_=(task("tidy"),), on_error=(task("tell"),))
+    call = task("go", type="workflow", executor=None, options={"workflow": "c.yaml"})
+    run = world(call, callees={"c.yaml": inner}, finally_=(task("close"),))
+    run.fail("go.a")
+    assert story(run, "go.on_error.tell").summary == "it runs, attempt 1, because `go` had failed"
+    run.succeed("go.on_error.tell")
+    assert story(run, "go.finally.tidy").summary == "it runs, attempt 1, because `go` had come to its end"
+    run.fail("go.finally.tidy")
+    assert story(run, "finally.close").summary == "it runs, attempt 1, because the run had come to its end"
+    run.fail("finally.close")
+    told = explain_run(run.replayed())
+    assert [link.task for link in told.first_failed] == ["go.a", "go.finally.tidy", "finally.close"]
+
+
+def test_a_call_whose_finally_failed_owes_it_to_that() -> None:
+    inner = Workflow(name="inner", tasks=(task("a"),), finally_=(task("tidy"),))
+    run = world(task("go", type="workflow", executor=None, options={"workflow": "c.yaml"}), callees={"c.yaml": inner})
+    run.succeed("go.a")
+    run.fail("go.finally.tidy")
+    assert [link.task for link in story(run, "go").causes] == ["go.finally.tidy"]
+
+
+def test_what_stands_beside_a_task_is_told_of() -> None:
+    run = world(task("a", rollback=task("a")), task("b", "a", fallback=task("b")))
+    run.succeed("a")
+    run.fail("b")
+    assert story(run, "b~fallback").summary == "it runs, attempt 1, because `b` had failed"
+    run.fail("b~fallback")
+    assert story(run, "a~rollback").summary == "it runs, attempt 1, because `a` had to be undone"
+
+
 def test_a_paused_run_holds_what_is_ready() -> None:
     run = world(task("a"), task("b", "a"))
     run.handle(m.Pause())

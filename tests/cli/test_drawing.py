@@ -10,10 +10,13 @@ from hypothesis import given, settings, strategies
 
 from autoglm.cli.drawing.layout import layer_of_each, spread
 from autoglm.cli.drawing.mermaid import draw_mermaid
-from autoglm.cli.drawing.picture import Arrow, Box, Picture, Scope
+from autoglm.cli.drawing.picture import SECTION, Arrow, Box, Picture, Scope, picture_of
 from autoglm.cli.drawing.svg import draw_svg
 from autoglm.cli.drawing.text import draw_text
 from autoglm.cli.measure import width_of
+from autoglm.graph.compile import compile_graph
+from autoglm.spec.catalog import Catalog
+from autoglm.spec.model import Task, Workflow
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -32,6 +35,79 @@ FLOW = {
     "questions": ["clean"],
     "report": ["questions", "count"],
 }
+
+
+def ended() -> Picture:
+    tasks = {"on_error": {"tell": []}, "finally": {"tidy": [], "close": ["tidy"]}}
+    boxes = tuple(Box(name, f"{name}: at the end", SECTION, inside=scope(each, f"{name}."))
+                  for name, each in tasks.items())  # fmt: skip
+    return Picture("flow", scope({"work": []}), {"finally.tidy": "succeeded"}, Scope(boxes, (Arrow(0, 1),)))
+
+
+def test_what_runs_at_the_end_is_drawn_apart():
+    assert draw_text(ended()) == dedent(
+        """\
+        flow
+
+        ┌───────┐
+        │ work  │
+        └───────┘
+
+        on_error: at the end:
+
+        ┌───────┐
+        │ tell  │
+        └───────┘
+
+        finally: at the end:
+
+        ┌─────────┐
+        │ ✓ tidy  │
+        └────┬────┘
+             │
+             ▼
+         ┌───────┐
+         │ close │
+         └───────┘
+        """
+    )
+    assert draw_mermaid(ended()) == dedent(
+        """\
+        ---
+        title: "flow"
+        ---
+        flowchart TD
+          t0("work<br/><small>script</small>")
+          subgraph end0["on_error: at the end"]
+            end0_0("tell<br/><small>script</small>")
+          end
+          subgraph end1["finally: at the end"]
+            end1_0("tidy<br/><small>script</small>")
+            end1_1("close<br/><small>script</small>")
+            end1_0 --> end1_1
+          end
+          end0 --> end1
+          classDef succeeded fill:#d9f0e3,stroke:#00734a,color:#003d27
+          class end1_0 succeeded
+        """
+    )
+    drawn = ElementTree.fromstring(draw_svg(ended()))
+    titles = [each.text for each in drawn.iter(f"{SVG}title")]
+    assert titles == ["work (script)", "on_error (section)", "on_error.tell (script)", "finally (section)",
+                      "finally.tidy (script), succeeded", "finally.close (script)"]  # fmt: skip
+
+
+def test_the_picture_of_a_graph_has_its_ends():
+    graph = compile_graph(
+        Workflow(name="flow", tasks=(work("a"),), on_error=(work("tell"),), finally_=(work("tidy"),)), Catalog()
+    )
+    found = picture_of(graph)
+    assert [box.name for box in found.ends.boxes] == ["on_error: if the run has failed", "finally: at the run's end"]
+    assert [inner.path for box in found.ends.boxes for inner in box.inside.boxes] == ["on_error.tell", "finally.tidy"]
+
+
+def work(name: str) -> Task:
+    return Task(name=name, type="function")
 
 
 def test_text():

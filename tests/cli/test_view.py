@@ -165,6 +165,28 @@ def test_a_reopened_run_tells_anew():
     assert view.counts == {"pending": 2}
 
 
+def test_a_reopened_run_shows_no_more_what_ran_at_its_end():
+    view = RunView("1abc", "flow")
+    view.set_graph(Workflow(name="flow", tasks=(work("a"),), finally_=(work("tidy"),)))
+    view.take(m.RunStarted(), 0.0)
+    for event in (
+        m.AttemptStarted("a", 1),
+        m.AttemptFailed("a", 1, BAD),
+        m.AttemptStarted("a~fallback", 1),
+        m.AttemptFailed("a~fallback", 1, BAD),
+        m.SectionStarted("finally"),
+        m.AttemptStarted("finally.tidy", 1),
+        m.AttemptSucceeded("finally.tidy", 1),
+        m.RunFailed(BAD),
+    ):
+        view.take(event, 0.1)
+    assert view.counts == {"failed": 2, "succeeded": 1}
+    view.take(m.RunReopened(), 9.0)
+    assert view.counts == {"pending": 1}
+    view.take(m.SectionStarted("finally"), 9.0)
+    assert list(view.tasks) == ["a", "finally.tidy"]
+
+
 def test_what_is_parked_says_what_it_waits_for_and_how_long():
     view = view_of(
         work("batch"),
@@ -252,6 +274,27 @@ def test_rendering_for_rich_gives_the_same_text():
     with console.capture() as capture:
         console.print(view.render(1.0, 72, 20))
     assert [line.rstrip() for line in capture.get().splitlines()] == shown(view, 1.0)
+
+
+def test_the_end_of_a_call_stands_below_the_call():
+    view = view_of(
+        Task(name="go", type="workflow"),
+        events=[
+            (0.0, m.GroupStarted("go")),
+            (0.0, m.AttemptStarted("go.a", 1)),
+            (1.0, m.AttemptSucceeded("go.a", 1)),
+            (1.0, m.CallEnding("go", "succeeded")),
+            (1.0, m.SectionStarted("finally", "go")),
+            (1.0, m.AttemptStarted("go.finally.tidy", 1)),
+        ],
+    )
+    assert shown(view, 3.0) == [
+        "● flow  run 1abc  running  3.0s",
+        "● go              3.0s",
+        "  ✓ a             1.0s",
+        "  ● finally.tidy  2.0s",
+        "1/3 tasks ended  ● 2 running",
+    ]
 
 
 def test_static_paths():

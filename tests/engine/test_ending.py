@@ -5,7 +5,7 @@ from __future__ import annotations
 from autoglm.engine import messages as m
 from autoglm.engine.states import RunStatus
 
-from .flows import arguments, running, status, task, workflow
+from .flows import arguments, each, running, status, task, workflow
 from .world import World
 
 SEEN = {"how": "{{ run.status }}", "error": "{{ error }}", "was": "{{ tasks.work.status }}"}
@@ -104,3 +104,38 @@ def test_a_run_without_sections_ends_as_ever() -> None:
     world.succeed("work")
     assert world.run.status is RunStatus.SUCCEEDED
     assert not any(isinstance(event, m.RunEnding) for event in world.events)
+
+
+def test_a_retry_leaves_nothing_to_be_seen_of_the_first_end() -> None:
+    world = World(
+        workflow(
+            task("a", rollback=task("a")),
+            task("b", "a", fallback=task("b")),
+            on_error=(task("tell"), task("each", "tell", loop=each(1))),
+            finally_=(task("tidy"),),
+        )
+    )
+    world.succeed("a")
+    for name in ("b", "b~fallback"):
+        world.fail(name, retryable=False)
+    for name in ("a~rollback", "on_error.tell", "on_error.each[0]", "finally.tidy"):
+        world.succeed(name)
+    assert {name for name, _ in world.rows.values()} > {"a~rollback", "b~fallback", "on_error.each[0]", "finally.tidy"}
+    world.handle(m.Reopen())
+    assert sorted(name for name, _ in world.rows.values()) == ["a", "b"]
+    for name in ("a", "b", "finally.tidy"):
+        world.succeed(name)
+    assert sorted(name for name, _ in world.rows.values()) == ["a", "b", "finally.tidy"]
+    assert world.run.status is RunStatus.SUCCEEDED
+    world.check()
+
+
+def test_attempts_are_counted_on_in_a_second_end() -> None:
+    world = ending()
+    for number in (1, 2):
+        world.fail("work")
+        assert [key for key in world.running if key[0] == "on_error.tell"] == [("on_error.tell", number)]
+        world.succeed("on_error.tell")
+        world.succeed("finally.tidy")
+        world.succeed("finally.close")
+        world.handle(m.Reopen())

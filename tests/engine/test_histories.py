@@ -306,6 +306,26 @@ def stood_in() -> World:
     return world
 
 
+def called_with_ends() -> World:
+    """A called workflow fails: what it did is undone, then it tells of it and tidies up, and its caller goes on."""
+    inner = workflow(
+        task("take", rollback=task("take", arguments={"what": "{{ result }}"})),
+        task("use", "take"),
+        on_error=(task("tell", arguments={"why": "{{ error.message }}", "of": "{{ error.task }}"}),),
+        finally_=(task("tidy", arguments={"after": "{{ run.status }}"}),),
+    )
+    call = task("call", type="workflow", executor=None, options={"workflow": "c.yaml"}, on_error=OnError.CONTINUE)
+    world = World(workflow(call, task("then", "call"), callees={"c.yaml": inner}))
+    world.succeed("call.take", b'"a seat"')
+    world.fail("call.use")
+    world.succeed("call.take~rollback")
+    world.crash()
+    world.succeed("call.on_error.tell")
+    world.succeed("call.finally.tidy")
+    world.succeed("then")
+    return world
+
+
 def item_rolled_back() -> World:
     """An item of a tolerated loop fails and gives back what it had; the run goes on, is cancelled, and retried."""
     world = World(
@@ -340,7 +360,7 @@ HISTORIES: dict[str, Callable[[], World]] = (
     | {"failed_before_it_began": failed_before_it_began, "until": until, "parked": parked, "stepwise": stepwise}
     | {"corrected": corrected, "people": people}
 )
-HISTORIES |= {story.__name__: story for story in (rolled_back, item_rolled_back, stood_in)}
+HISTORIES |= {story.__name__: story for story in (rolled_back, item_rolled_back, stood_in, called_with_ends)}
 
 
 def short(run: Run) -> dict[str, Any]:

@@ -198,7 +198,14 @@ def callees(draw: st.DrawFn) -> dict[str, Workflow]:
     )
     outputs = draw(st.sampled_from([{}, {"seen": "{{ inputs.n }}"}, {"x": "{{ tasks.t0.result.x }}"}]))
     return {
-        "once.yaml": Workflow(name="once", tasks=draw(task_lists(0)), inputs=inputs, outputs=outputs),
+        "once.yaml": Workflow(
+            name="once",
+            tasks=draw(task_lists(0)),
+            inputs=inputs,
+            outputs=outputs,
+            on_error=draw(st.one_of(st.just(()), task_lists(0, undoable=False))),
+            finally_=draw(st.one_of(st.just(()), task_lists(0, undoable=False))),
+        ),
         "deeper.yaml": Workflow(name="deeper", tasks=(*draw(task_lists(0)), again), inputs=inputs),
     }
 

@@ -194,3 +194,19 @@ def test_a_group_with_a_rollback_of_its_own_is_undone_before_its_parts() -> None
     assert running(world) == ["g.a~rollback"]
     world.succeed("g.a~rollback")
     assert status(world, "g") == "rolled_back"
+
+
+def test_what_could_not_be_undone_in_a_group_that_stays_is_tried_again_after_a_retry() -> None:
+    inner = group("g", task("a", rollback=task("a")), task("b", "a"), on_error=Degrade(degrade=0))
+    world = World(workflow(inner, task("c", "g")))
+    world.succeed("g.a")
+    world.fail("g.b")
+    world.fail("g.a~rollback", retryable=False)
+    world.fail("c")
+    assert world.run.status is RunStatus.FAILED
+    world.handle(m.Reopen())
+    world.fail("c")
+    assert running(world) == ["g.a~rollback"]
+    world.succeed("g.a~rollback")
+    assert world.run.failure is not None
+    assert world.run.failure.code == "task-failed"

@@ -237,6 +237,25 @@ def test_tasks_of_called_files_are_mocked_and_told_by_the_way_to_them(house: Hou
     assert caught.value.hint == "did you mean `one.work`?"
 
 
+def test_what_runs_at_the_end_of_a_called_file_has_names_and_mocks_too(house: House) -> None:
+    house.write("none.sh", "exit 3\n")
+    inner = """
+        tasks: [{name: work, script: none.sh}]
+        on_error: [{name: tell, script: none.sh}]
+        finally: [{name: tidy, script: none.sh, with: {after: "{{ run.status }}"}}]
+        """
+    house.write("inner.yaml", inner)
+    flow = house.write("flow.yaml", "tasks: [{name: one, workflow: inner.yaml}]")
+    run = run_workflow(flow, mocks={"one.work": 1, "one.finally.tidy": lambda after: after})
+    assert (run.status, run.calls) == ("succeeded", {"one.work": 1, "one.finally.tidy": 1})
+    assert [point.task for point in run.coverage.missing] == ["inner.yaml:on_error.tell"]
+    with pytest.raises(UsageError) as caught:
+        run_workflow(flow, mocks={"one.finally.tdy": 1})
+    assert caught.value.hint == "did you mean `one.finally.tidy`?"
+    with pytest.raises(UsageError):
+        run_workflow(flow, mocks={"one.finally": 1})
+
+
 def test_of_a_decision_by_a_model_the_mock_is_what_the_model_says(house: House) -> None:
     house.write("none.sh", "")
     flow = house.write(

@@ -82,7 +82,7 @@ class Family:
         part = self.parts[key]
         new: list[str] = []
         report = Report(part.document)
-        for task, written in calls_of(part.workflow.tasks) if part.workflow is not None else ():
+        for task, written in calls_of(part.workflow.all_tasks) if part.workflow is not None else ():
             self.has_calls = True
             callee = key_of(key, written)
             if callee not in self.parts and callee not in self._refused and self._take(callee):

@@ -60,7 +60,7 @@ def _called(reader: _Reader, workflow: Workflow, key: str, seen: set[str]) -> It
     if callee is None or key in seen:
         return
     seen.add(key)
-    for _, task in _tasks(callee.tasks, ""):
+    for _, task in _tasks(callee.all_tasks, ""):
         yield from reader.pieces_of(task)
         if (written := called(task)) is not None:
             yield from _called(reader, workflow, key_of(key, written), seen)

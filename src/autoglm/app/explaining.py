@@ -16,6 +16,7 @@ from autoglm.base import jsonvalue
 from autoglm.base.errors import Failure
 from autoglm.base.redaction import MASK, redact
 from autoglm.engine import messages as m
+from autoglm.engine import undoing
 from autoglm.engine.joins import outcome
 from autoglm.engine.machine import Run
 from autoglm.engine.names import Names
@@ -107,12 +108,17 @@ class RunStory(msgspec.Struct, frozen=True):
 def find_instance(run: Run, task: str) -> Instance | None:
     """Return an instance that is in memory, finished or not; items that succeeded are not."""
     scope: Scope | None = run.root
+    sections = run.sections
     found: Instance | None = None
-    for part in task.split("."):
+    of, _, beside = task.partition("~")
+    for part in of.split("."):
+        name, bracket, number = part.partition("[")
         if scope is None:
             return None
-        name, bracket, number = part.partition("[")
         local = scope.plan.names.get(name)
+        if local is None and name in sections:
+            scope, found = sections[name], None
+            continue
         if local is None:
             return None
         found = scope.instance(local) if not bracket else scope.instances[local]
@@ -121,6 +127,10 @@ def find_instance(run: Run, task: str) -> Instance | None:
             index = int(number[:-1]) if number[:-1].isdecimal() else -1
             found = None if loop is None else loop.open.get(index) or loop.kept.get(index)
         scope = None if found is None else found.child
+        sections = {} if scope is None or scope.end is None else scope.end.sections
+    if beside and found is not None:
+        stand_in = None if found.stand_in is None else found.stand_in.work
+        return found.undo if f"~{beside}" == undoing.SUFFIX else stand_in
     return found
 
 
@@ -218,7 +228,13 @@ def _nth(instance: Instance) -> str:
 def _because_of_upstreams(instance: Instance) -> str:
     if instance.index is not None:
         return f"it is item {instance.index} of `{instance.id.rpartition('[')[0]}`"
+    if instance.is_beside:
+        return f"`{instance.stem.id}` had {'to be undone' if instance.undoes is not None else 'failed'}"
     ups = [f"`{up.node.name}` {_ended(up)}" for up in _upstreams(instance)]
+    if not ups and instance.scope.is_section:
+        owner = instance.scope.owner
+        whole = "the run" if owner is None else f"`{owner.id}`"
+        return f"{whole} had {'failed' if instance.scope.prefix.endswith('on_error.') else 'come to its end'}"
     join = instance.node.join.value
     why = (
         "nothing comes before it" if not ups else ", ".join(ups[:_SHOWN]) + (f" (join: {join})" if len(ups) > 1 else "")
@@ -276,6 +292,10 @@ def _failed_part(instance: Instance) -> Instance | None:
         return next((item for item in kept if item.id == instance.loop.first_failure), next(iter(kept), None))
     if instance.child is not None and instance.child.failed:
         return instance.child.instances[instance.child.plan.names[instance.child.failed[0]]]
+    end = None if instance.child is None else instance.child.end
+    for section in end.sections.values() if end is not None else ():
+        if section.failed:
+            return section.instances[section.plan.names[section.failed[0]]]
     return None
 
 
@@ -367,10 +387,14 @@ def _items(loop: LoopState) -> Items:
 
 def explain_run(run: Run) -> RunStory:
     """Return why a run stands as it does: what failed first, what hangs on it, what runs and what waits for what."""
-    failed = sorted(_failures(run.root), key=lambda each: (each.ended_at or 0.0, each.number))
-    hanging = [each for each in _all(run.root) if each.status is _S.SKIPPED and each.upstream_failed]
-    waiting = [each for each in _all(run.root) if each.status in (_S.RETRYING, _S.PAUSED)]
-    pending = [] if run.is_final else list(_pending(run.root))
+    scopes = [run.root, *run.sections.values()]
+    every = [each for scope in scopes for each in _all(scope)]
+    failed = sorted(
+        (each for each in every if _fails_alone(each)), key=lambda each: (each.ended_at or 0.0, each.number)
+    )
+    hanging = [each for each in every if each.status is _S.SKIPPED and each.upstream_failed]
+    waiting = [each for each in every if each.status in (_S.RETRYING, _S.PAUSED)]
+    pending = [] if run.is_final else [each for scope in scopes for each in _pending(scope)]
     waits = [(each.id, wait) for each in [*waiting, *pending][: _SHOWN * 4] for wait in islice(waits_of(run, each), 1)]
     waits = [(task, wait) for task, wait in waits if wait.what != "upstream"][: _SHOWN * 2]
     hangs = [*hanging, *pending] if not run.is_final else hanging
@@ -408,19 +432,24 @@ def _all(scope: Scope) -> Iterator[Instance]:
             continue
         yield instance
         if instance.child is not None:
-            yield from _all(instance.child)
+            yield from _all_of(instance.child)
         if instance.loop is not None:
             for item in (*instance.loop.kept.values(), *instance.loop.open.values()):
                 yield item
                 if item.child is not None:
-                    yield from _all(item.child)
+                    yield from _all_of(item.child)
 
 
-def _failures(scope: Scope) -> Iterator[Instance]:
-    """Yield what failed by itself, not because a part of it did."""
-    for instance in _all(scope):
-        if instance.status in FAILURES and _failed_part(instance) is None:
-            yield instance
+def _all_of(scope: Scope) -> Iterator[Instance]:
+    """Yield the same with what runs at the end of a call."""
+    yield from _all(scope)
+    for section in scope.end.sections.values() if scope.end is not None else ():
+        yield from _all(section)
+
+
+def _fails_alone(instance: Instance) -> bool:
+    """Return whether something failed by itself, not because a part of it did."""
+    return instance.status in FAILURES and _failed_part(instance) is None
 
 
 def _pending(scope: Scope) -> Iterator[Instance]:

@@ -138,7 +138,7 @@ def _by_type(workflow: Workflow, catalog: Catalog, document: Document) -> Iterat
     """Yield what only the task types themselves can tell is wrong."""
     catalog = replace(catalog, models={**catalog.models, **workflow.models})
     checks: dict[str, Callable[..., Any]] = {}
-    for task in _tasks((*workflow.tasks, *workflow.on_error, *workflow.finally_)):
+    for task in _tasks(workflow.all_tasks):
         if task.type not in checks:
             plugin = load_task_types().get(task.type)
             checks[task.type] = plugin.load()().check if plugin is not None else _no_check

@@ -29,6 +29,9 @@ def seed(view: RunView, run: Run) -> None:
     for name, scope in run.sections.items():
         view.take(SectionStarted(name), run.started_at or 0.0)
         _seed_scope(view, scope)
+    for task, call in run.ends.items():
+        for name in call.child.end.done if call.child is not None and call.child.end is not None else ():
+            view.take(SectionStarted(name, task), call.started_at or 0.0)
 
 
 def _seed_scope(view: RunView, scope: Scope) -> None:

@@ -101,6 +101,8 @@ class RunView:
         self._recent: deque[TaskView] = deque(maxlen=_RECENT)
         self._next = 0
         self._sections: dict[str, tuple[Task, ...]] = {}
+        self._ends: set[str] = set()
+        """Sections of called workflows that have begun: ``call.finally``."""
         self._began: dict[str, float] = {}
         """When each open group or loop began, by task id."""
 
@@ -128,7 +130,7 @@ class RunView:
         if view is None:
             outer = path.rpartition(".")[0]
             if parent is None and outer and outer not in self._sections:
-                parent = self._view(outer)
+                parent = self._view(outer.rpartition(".")[0] if outer in self._ends else outer)
             around = [each for each in (self.tasks.get(_stem(path)), parent) if each is not None]
             repeated = any(each.is_loop or each.is_repeated for each in around)
             depth = 0 if parent is None else parent.depth + 1
@@ -336,6 +338,8 @@ class RunView:
                     self._reopen()
                 if self.started_at is None:
                     self.started_at = at
+            case m.SectionStarted(section=section, task=task) if task:
+                self._ends.add(f"{static_path(task)}.{section}")
             case m.SectionStarted(section=section):
                 self._add(self._sections.get(section, ()), None, f"{section}.")
             case m.RunPaused():
@@ -354,6 +358,7 @@ class RunView:
     def _reopen(self) -> None:
         """What failed will run again: it is told about anew when it does."""
         self.failures, self.failure_count = [], 0
+        self._drop([view for view in self._order if self._is_beside(view.path)])
         for each in self.again:
             self._again(self._view(static_path(each.task)), each.items or 0)
         whole = {static_path(each.task) for each in self.again if each.items is None and not each.keeps}
@@ -368,6 +373,24 @@ class RunView:
                     progress.ended -= progress.failed + progress.cancelled
                     progress.failed = progress.cancelled = 0
                     progress.samples.clear()
+
+    def _is_beside(self, path: str) -> bool:
+        """Return whether a task runs at an end, or undoes or stands in for another: only when it comes to that."""
+        outer = accumulate(path.split(".")[:-1], "{}.{}".format)
+        return "~" in path or any(each in self._ends or each in self._sections for each in outer)
+
+    def _drop(self, views: Sequence[TaskView]) -> None:
+        """Show tasks no longer, until they are heard of again."""
+        for view in views:
+            self._counts[view.status] -= 1
+            for held in (self.tasks, self._failed, self._active):
+                held.pop(view.path, None)
+        gone = {view.path for view in views}
+        self._order = [view for view in self._order if view.path not in gone]
+        self._recent = deque((view for view in self._recent if view.path not in gone), maxlen=_RECENT)
+        self._next = 0
+        for number, view in enumerate(self._order):
+            view.order = number
 
     def _again(self, view: TaskView, items: int | None) -> None:
         """Put back a task that is done again, or so many of its items, however it ended."""

@@ -90,7 +90,7 @@ def adopt(state: RunState, event: m.DefinitionChanged, graph: Graph, at: float) 
             if instance is not None:
                 _drop(state, instance)
     state.sections.clear()
-    for _, scope in undoing.scopes_within(state.root):
+    for scope in (*(scope for _, scope in undoing.scopes_within(state.root)), *state.left_over):
         scope.done = [instance for instance in scope.done if _rebind_done(state, graph, instance)]
     waiting = state.take_graph(graph)
     if state.is_final:  # it is reopened next, which does the rest
@@ -111,7 +111,8 @@ def can_adopt(state: RunState) -> bool:
     """Return whether a run may go on by another definition: not while it, or a part of it, comes to its end."""
     if state.is_final:
         return True
-    return state.status is not RunStatus.CANCELLING and state.ending is None and not state.undos
+    is_at_end = state.ending is not None or state.ends or state.undos
+    return state.status is not RunStatus.CANCELLING and not is_at_end
 
 
 def is_there(instance: Instance) -> bool:
@@ -121,7 +122,7 @@ def is_there(instance: Instance) -> bool:
         if at.index is not None:
             loop = None if held is None else held.loop
             held = None if loop is None else loop.open.get(at.index) or loop.kept.get(at.index)
-        if held is not at or (at.scope.owner is not None and at.scope.owner.child is not at.scope):
+        if held is not at or not at.scope.is_in_place:
             return False
     return True
 
@@ -134,6 +135,7 @@ def _rebind(state: RunState, graph: Graph, scope: Scope, plan: ScopePlan) -> Non
     if scope.opens_frame and scope.frame is not None and scope.frame.callee.key in graph.callees:
         scope.frame.callee = graph.callees[scope.frame.callee.key]
         scope.frame.values = None
+    _rebind_end(state, graph, scope)
     scope.plan = plan
     scope.instances = [known.pop(node.name, None) for node in plan.nodes]
     for gone in known.values():
@@ -144,6 +146,14 @@ def _rebind(state: RunState, graph: Graph, scope: Scope, plan: ScopePlan) -> Non
     ends = [instance is not None and instance.is_final for instance in scope.instances]
     scope.left = ends.count(False) if scope.chosen is None else int(not ends[scope.chosen])
     scope.unmet = [sum(1 for edge in node.edges if not ends[edge.upstream]) for node in plan.nodes]
+
+
+def _rebind_end(state: RunState, graph: Graph, scope: Scope) -> None:
+    """Do the same with what ran at the end of a call."""
+    for name, section in scope.end.sections.items() if scope.end is not None and scope.frame is not None else ():
+        plan = scope.frame.callee.sections.get(name)  # type: ignore[union-attr]
+        if plan is not None:  # else the called file has changed, and the call is done again
+            _rebind(state, graph, section, plan)
 
 
 def _rebind_instance(state: RunState, graph: Graph, instance: Instance, node: Node) -> None:
@@ -181,8 +191,8 @@ def _rebind_done(state: RunState, graph: Graph, instance: Instance) -> bool:
 def _drop(state: RunState, instance: Instance) -> None:
     """Forget a task that is no more."""
     forgetting.forget_below(state, instance)
-    if instance.stand_in is not None:
-        state.dropped.append(instance.stand_in.work.id)
+    beside = [instance.undo, None if instance.stand_in is None else instance.stand_in.work]
+    state.dropped += [each.id for each in beside if each is not None]
     if instance.number:
         state.counts[instance.status] -= 1
         state.dropped.append(instance.id)

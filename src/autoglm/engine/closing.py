@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autoglm.engine import ending, loops, standing_in, undoing
+from autoglm.engine import ending, ending_calls, loops, standing_in, undoing
 from autoglm.engine import messages as m
 from autoglm.engine.state import Instance, Scope, scope_text
 from autoglm.engine.states import TaskStatus
@@ -34,6 +34,8 @@ def close(run: Run, owner: Instance | None) -> None:
 
 
 def _close_group(run: Run, instance: Instance, scope: Scope) -> None:
+    if ending_calls.close(run, instance, scope, _success):
+        return
     has_failed = instance.stopping is not None or scope.cancelled or scope.failed
     if (has_failed or scope.undoing is not None) and undoing.must_wait(run, scope):
         return
@@ -50,27 +52,35 @@ def _close_group(run: Run, instance: Instance, scope: Scope) -> None:
 
 
 def _succeed_group(run: Run, instance: Instance, scope: Scope) -> None:
-    """End a group: its ``result:`` sees the tasks inside it, and ``output`` as what its last ones gave."""
-    raw, blob = m.ABSENT, None
-    outputs = scope.frame.callee.outputs if scope.opens_frame and scope.frame is not None else None
     try:
-        if outputs is not None:
-            text = run.evaluate_text(outputs, Instance(instance.id, OUTSIDE, scope))
-            raw, blob = run.boxed(text)
-        else:
-            text = scope_text(scope, run.load)
-        if instance.node.result is not None:
-            value = msgspec.json.decode(text)
-            inside = Instance(instance.id, OUTSIDE, scope)
-            text = run.evaluate_text(instance.node.result, inside, {"output": value, "result": value})
-            raw, blob = run.boxed(text)
-        adds, added = collected(run, instance, text)
+        event = _success(run, instance, scope)
     except ExpressionError as error:
         failure = run.as_failure(error)
         if not undoing.must_wait(run, scope, failure):
             run.fail(instance, failure)
         return
-    run.emit(m.TaskSucceeded(instance.id, raw if blob is None else m.ABSENT, blob, adds, added))
+    run.emit(event)
+
+
+def _success(run: Run, instance: Instance, scope: Scope) -> m.TaskSucceeded:
+    """Return how a group ends well: its ``result:`` sees its tasks, and ``output`` as what its last ones gave.
+
+    Raises ExpressionError.
+    """
+    raw, blob = m.ABSENT, None
+    outputs = scope.frame.callee.outputs if scope.opens_frame and scope.frame is not None else None
+    if outputs is not None:
+        text = run.evaluate_text(outputs, Instance(instance.id, OUTSIDE, scope))
+        raw, blob = run.boxed(text)
+    else:
+        text = scope_text(scope, run.load)
+    if instance.node.result is not None:
+        value = msgspec.json.decode(text)
+        inside = Instance(instance.id, OUTSIDE, scope)
+        text = run.evaluate_text(instance.node.result, inside, {"output": value, "result": value})
+        raw, blob = run.boxed(text)
+    adds, added = collected(run, instance, text)
+    return m.TaskSucceeded(instance.id, raw if blob is None else m.ABSENT, blob, adds, added)
 
 
 def collected(run: Run, item: Instance, text: bytes) -> tuple[msgspec.Raw, m.Blob | None]:

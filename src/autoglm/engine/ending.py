@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autoglm.base.errors import Failure
+from autoglm.engine import ending_calls, stopping
 from autoglm.engine import messages as m
-from autoglm.engine import stopping
 from autoglm.engine.state import Instance, Scope
 from autoglm.engine.states import RunStatus, TaskStatus
 from autoglm.engine.values import because, run_failed
@@ -157,8 +157,13 @@ def _with_troubles(run: Run, ending: Ending) -> Failure | None:
     failure = ending.failure
     if run.stuck and not (failure is not None and failure.code == _STUCK):
         failure = _joined(failure, _stuck(run))
-    for name in ending.done:
-        scope = run.sections[name]
+    return with_failed_sections(failure, ending.done, run.sections)
+
+
+def with_failed_sections(failure: Failure | None, done: list[str], sections: Mapping[str, Scope]) -> Failure | None:
+    """Return a failure that mentions those of the sections that have run; None when nothing failed."""
+    for name in done:
+        scope = sections[name]
         if scope.failed:
             first = scope.instances[scope.plan.names[scope.failed[0]]]
             code = f"{name.replace('_', '-')}-failed"
@@ -198,14 +203,12 @@ def cancel(run: Run, reason: str) -> None:
     """Cancel the run: its tasks, or the section that runs at its end."""
     ending = run.ending
     scope = run.root
-    if ending is not None:
-        if ending.section is not None:
-            scope = run.sections[ending.section]
-        if run.status is RunStatus.CANCELLING and (ending.section is None or scope.cancelled):
-            return
-    elif run.status is RunStatus.CANCELLING:
-        return
     if run.is_final or run.status is RunStatus.PENDING:
+        return
+    if ending is not None and ending.section is not None:
+        scope = run.sections[ending.section]
+    if run.status is RunStatus.CANCELLING and (ending is None or ending.section is None or scope.cancelled):
+        ending_calls.stop(run)
         return
     run.emit(m.RunCancelling(reason))
     if ending is None or ending.section is not None:
@@ -220,17 +223,15 @@ def names(run: Run) -> Mapping[str, Any]:
     ending = run.ending
     if ending is None:
         return {"error": None, "run": run.world.values.get("run", {})}
-    error = None
-    if ending.failure is not None:
-        error = {"code": ending.failure.code, "message": ending.failure.message, "task": ending.task}
-        error |= _first_failure(run, ending)
+    error = as_seen(ending.failure, ending.task, run.root)
     return {"error": error, "run": {**run.world.values["run"], "status": str(ending.status)}}
 
 
-def _first_failure(run: Run, ending: Ending) -> dict[str, Any]:
-    """Return code and message of the first task that failed, which say more than those of the run."""
-    local = run.root.plan.names.get(ending.task) if ending.task is not None else None
-    first = run.root.instances[local] if local is not None else None
-    if first is None or first.failure is None:
-        return {}
-    return {"code": first.failure.code, "message": first.failure.message}
+def as_seen(failure: Failure | None, task: str | None, scope: Scope) -> dict[str, Any] | None:
+    """Return ``error``: the first task that failed, whose code and message say more than those of the whole."""
+    if failure is None:
+        return None
+    local = scope.plan.names.get(task) if task is not None else None
+    first = scope.instances[local] if local is not None else None
+    said = failure if first is None or first.failure is None else first.failure
+    return {"code": said.code, "message": said.message, "task": task}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from autoglm.engine.state import Instance, LoopState
-from autoglm.engine.states import TaskStatus
+from autoglm.engine.state import Instance, LoopState, Scope
+from autoglm.engine.states import TaskStatus, step
 
 if TYPE_CHECKING:
     from autoglm.engine.run_state import RunState
@@ -28,6 +28,31 @@ def forget_below(state: RunState, instance: Instance) -> None:
     if instance.child is not None:
         state.forget(instance.child)
     instance.loop = instance.child = None
+
+
+def forget_end(state: RunState, scope: Scope) -> None:
+    """Do the same with what ran at the end of a call that goes on."""
+    if scope.end is None:
+        return
+    for section in scope.end.sections.values():
+        below: Tally = {}
+        _count_in(section, below)
+        _take_out(state, below)
+        state.dropped.append(section.prefix)
+    state.forget(scope)
+    state.remember(scope)
+    scope.end = None
+
+
+def unlist(state: RunState, instance: Instance) -> None:
+    """Make pending what is called anew, if at all: until then it has no row."""
+    if instance.number:
+        if not instance.is_beside:
+            state.counts[instance.status] -= 1
+        state.touched.pop(instance.number, None)
+        state.dropped.append(instance.id)
+    instance.number = 0
+    instance.status = step(instance.id, instance.status, TaskStatus.PENDING)
 
 
 def forget_item(state: RunState, owner: Instance, loop: LoopState, index: int) -> None:
@@ -66,9 +91,7 @@ def _take_out(state: RunState, tally: Tally) -> None:
 
 def _count_below(instance: Instance, tally: Tally) -> None:
     if instance.child is not None:
-        for inner in instance.child.instances:
-            if inner is not None:
-                _count(inner, tally)
+        _count_in(instance.child, tally)
     loop = instance.loop
     if loop is None:
         return
@@ -79,6 +102,14 @@ def _count_below(instance: Instance, tally: Tally) -> None:
     _add(tally, ((TaskStatus.SUCCEEDED, gone - loop.skips), (TaskStatus.SKIPPED, loop.skips)))
     for inside in loop.inside:
         _add(tally, inside)
+
+
+def _count_in(scope: Scope, tally: Tally) -> None:
+    for inner in scope.instances:
+        if inner is not None:
+            _count(inner, tally)
+    for section in scope.end.sections.values() if scope.end is not None else ():
+        _count_in(section, tally)
 
 
 def _count(instance: Instance, tally: Tally) -> None:

@@ -29,6 +29,7 @@ from autoglm.engine import (
     closing,
     decisions,
     ending,
+    ending_calls,
     groups,
     loops,
     parking,
@@ -74,7 +75,7 @@ class Run(RunState):
             lambda owner: loops.items(self, owner),
             lambda owner: repeats.previous(self, owner),
             lambda frame: groups.values_of(self, frame),
-            lambda: ending.names(self),
+            lambda section: ending_calls.names(self, section),
         )
         self._secrets = secrets if secrets is not None else {}
         self._secret_inputs: Mapping[str, Any] = {}
@@ -383,7 +384,7 @@ class Run(RunState):
             return False
         if instance.index is not None and self.owner_of(instance).stopping is not None:
             return False
-        return not any(at.scope.cancelled for at in instance.path())
+        return not instance.is_given_up
 
     def _degrade(self, instance: Instance, failure: Failure) -> bool:
         """Succeed with the value that ``on_error: {degrade: …}`` gives; False when it cannot be had."""
@@ -420,7 +421,7 @@ class Run(RunState):
                 waiting.due(self, instance, instance.held.question)
             elif timer[1] != DEADLINE:
                 self._due(instance)
-            elif instance.stopping is None and not stopping.is_undoing(instance):
+            elif instance.stopping is None and not stopping.ends_by_itself(instance):
                 stopping.stop(self, instance, "timeout")
             timers = self._timers
 
@@ -498,7 +499,7 @@ class Run(RunState):
             instance = ready.pop()
             if instance is None:
                 return False
-            if instance.undoes is None and any(at.scope.cancelled for at in instance.path()):
+            if instance.undoes is None and instance.is_given_up:
                 continue
             if instance.loop is not None:
                 self._turn(instance)

@@ -513,9 +513,10 @@ class RunEnding(Event, frozen=True, tag="run_ending"):
 
 
 class SectionStarted(Event, frozen=True, tag="section_started"):
-    """``on_error`` or ``finally`` has begun."""
+    """``on_error`` or ``finally`` has begun: the run's, or that of the workflow which ``task`` calls."""
 
     section: str
+    task: str = ""
 
 
 class RollbackStarted(Event, frozen=True, tag="rollback_started"):
@@ -535,6 +536,25 @@ class StandInCalled(Event, frozen=True, tag="stand_in_called"):
     task: str
     failure: Failure
     final: str
+
+
+class CallEnding(Event, frozen=True, tag="call_ending"):
+    """The tasks of a called workflow have ended; what is left is to roll back, and its ``on_error`` and ``finally``.
+
+    ``status`` is how the call ends unless that goes wrong: ``succeeded``, ``failed`` or ``cancelled``. The other fields
+    are what it then ends with, as in :class:`TaskSucceeded` and :class:`TaskFailed`.
+    """
+
+    task: str
+    status: str
+    failure: Failure | None = None
+    first: str | None = None
+    """The first task of the called workflow that failed."""
+    timeout: bool = False
+    result: msgspec.Raw = ABSENT
+    blob: Blob | None = None
+    collected: msgspec.Raw = ABSENT
+    collected_blob: Blob | None = None
 
 
 EVENTS = (
@@ -577,6 +597,7 @@ EVENTS = (
     | SectionStarted
     | RollbackStarted
     | StandInCalled
+    | CallEnding
 )
 
 # ------------------------------------------------------------------------------------------------------ commands

@@ -103,12 +103,12 @@ class Upstream(Mapping[str, Any]):
         return len(self._instance.node.edges) if self._instance.undoes is None else 1
 
 
-def _is_at_end(instance: Instance) -> bool:
-    """Return whether an instance belongs to ``on_error`` or ``finally``."""
+def _section(instance: Instance) -> Scope | None:
+    """Return ``on_error`` or ``finally``, of its own workflow, when an instance belongs to one."""
     scope = instance.scope
     while scope.owner is not None and not scope.opens_frame:
         scope = scope.owner.scope
-    return scope.owner is None and scope.beyond is not None
+    return scope if scope.is_section else None
 
 
 class World:
@@ -124,7 +124,7 @@ class World:
         items: Callable[[Instance], Any],
         previous: Decode,
         enter: Callable[[Frame], dict[str, Any]],
-        at_end: Callable[[], Mapping[str, Any]] = dict,
+        at_end: Callable[[Scope], Mapping[str, Any]] = lambda _: {},
     ) -> None:
         self.values = values
         """``inputs``, ``vars``, ``config``, ``env``, ``secrets``, ``run``."""
@@ -137,7 +137,7 @@ class World:
         self.previous = previous
         """The result of the iteration before, in a loop that goes on until something is true."""
         self.at_end = at_end
-        """``error`` and ``run`` as what runs at the run's end sees them."""
+        """``error`` and ``run`` as what runs in a section at the end, of the run or of a call, sees them."""
 
 
 class Names:
@@ -166,8 +166,8 @@ class Names:
             return self.arguments[name]
         if self.own is not None and name in self.own:
             return self.own[name]
-        if name in _AT_END and _is_at_end(self.instance):
-            return self.world.at_end()[name]
+        if name in _AT_END and (section := _section(self.instance)) is not None:
+            return self.world.at_end(section)[name]
         values = self._values()
         if name in values:
             return values[name]

@@ -66,6 +66,7 @@ def reopen_scope(state: RunState, scope: Scope, at: float, chosen: Chosen = NOTH
     scope.cancelled = False
     scope.failed = []
     scope.undoing = None
+    forgetting.forget_end(state, scope)
     again = below(scope.plan, [*unfinished(scope), *chosen])
     for local in again:
         instance = scope.instances[local]
@@ -122,13 +123,14 @@ def must_go_again(instance: Instance) -> bool:
     return instance.is_failure or instance.status is TaskStatus.ROLLED_BACK
 
 
-def clear_scope(state: RunState, scope: Scope, at: float) -> None:
-    """Set back everything in a scope that is opened anew, whatever came of it."""
+def clear_scope(state: RunState, scope: Scope) -> None:
+    """Set back everything in a scope that is opened anew, if at all, whatever came of it."""
     scope.cancelled = False
     scope.failed, scope.done, scope.undoing = [], [], None
     for instance in scope.instances:
         if instance is not None and instance.status is not TaskStatus.PENDING:
-            _move_back(state, instance, at)
+            forgetting.unlist(state, instance)
+            _wipe(state, instance)
             forgetting.forget_below(state, instance)
     scope.unmet = list(scope.plan.unmet)
     scope.left = len(scope.plan.nodes)
@@ -170,8 +172,14 @@ def set_back(state: RunState, instance: Instance, at: float, choice: Choice | No
 
 def _move_back(state: RunState, instance: Instance, at: float) -> None:
     instance.lives += instance.status is TaskStatus.ROLLED_BACK
-    standing_in.set_back(state, instance, at)
     state.move(instance, TaskStatus.PENDING, at)
+    _wipe(state, instance)
+
+
+def _wipe(state: RunState, instance: Instance) -> None:
+    """Forget what came of an instance, and what was done in its stead or to undo it."""
+    standing_in.set_back(state, instance)
+    undoing.set_back(state, instance.undo)
     instance.attempts_before = instance.attempt
     instance.result = instance.output = instance.collected = instance.failure = instance.reason = None
     instance.stopping = instance.first_at = instance.ended_at = None

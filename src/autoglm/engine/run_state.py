@@ -26,6 +26,7 @@ from autoglm.base.errors import EngineError, Failure
 from autoglm.engine import (
     adopting,
     ending,
+    ending_calls,
     forgetting,
     groups,
     parking,
@@ -91,12 +92,16 @@ class RunState:
         self.sections: dict[str, Scope] = {}
         self.completed = 0
         """How often something has completed that can be undone."""
+        self.ends: dict[str, Instance] = {}
+        """Calls whose tasks have ended and which have not, by id."""
         self.undos: dict[str, Scope] = {}
         """The scope that each open undo belongs to, by the undo's id."""
         self.stand_ins: dict[str, Instance] = {}
         """What stands in for failed tasks and has not ended, by id."""
         self.stuck: dict[str, Failure | None] = {}
         """What should have been undone and could not be, by id."""
+        self.left_over: list[Scope] = []
+        """Groups that have ended though something in them could not be undone."""
         self.touched: dict[int, Instance] = {}
         """Instances that changed since this was last cleared, for whoever shows them."""
         self.dropped: list[str] = []
@@ -158,7 +163,8 @@ class RunState:
             m.QuestionAnswered: self._noted_by(waiting.answered),
             m.AnswerRefused: self._noted,
             m.RunEnding: partial(ending.began, self),
-            m.SectionStarted: partial(ending.section_began, self),
+            m.SectionStarted: self._section_started,
+            m.CallEnding: self._noted_by(ending_calls.began),
             m.RollbackStarted: partial(undoing.began, self),
         }
 
@@ -335,11 +341,13 @@ class RunState:
             return
         if instance.stand_in is not None:
             instance.stand_in.is_open = False
-        if instance.child is not None and status is _S.SUCCEEDED:
-            self._scopes.pop(instance.child.prefix, None)
+        if instance.child is not None:
+            self.ends.pop(instance.id, None)
+            if status is _S.SUCCEEDED:
+                self.forget(instance.child)
         if instance.index is not None:
             self._item_ended(instance)
-        undoing.hand_over(instance)
+        undoing.hand_over(self, instance)
         if instance.index is not None:
             return
         scope = instance.scope
@@ -455,7 +463,8 @@ class RunState:
             if instance.loop.is_done:
                 self.ended(instance)
         if instance.child is not None:
-            self._cancel_scope(instance.child)
+            end = instance.child.end
+            self._cancel_scope(instance.child if end is None or end.section is None else end.sections[end.section])
 
     def _cancel_scope(self, scope: Scope) -> None:
         if not scope.cancelled:
@@ -514,6 +523,8 @@ class RunState:
             instance.result = bytes(event.result)
         if event.collected_blob is not None or event.collected is not m.ABSENT:
             instance.collected = event.collected_blob or bytes(event.collected)
+        if instance.child is not None:
+            ending_calls.give_result(instance)
         self._end(instance, _S.SUCCEEDED, at)
         if instance.node.rollback is not None and instance.loop is None:
             undoing.remember(self, instance)
@@ -578,6 +589,12 @@ class RunState:
             self.ended(instance)
         elif loop.has_next:
             self._ready.push(instance)
+
+    def _section_started(self, event: m.SectionStarted, at: float) -> None:
+        if event.task:
+            ending_calls.section_began(self, self._find(event.task), event.section)
+        else:
+            ending.section_began(self, event, at)
 
     def _iteration_delayed(self, event: m.IterationDelayed, at: float) -> None:
         instance = self._find(event.task)
@@ -661,8 +678,9 @@ class RunState:
         self._timers.clear()
         self._ready.clear()
         for scope in self.sections.values():
-            reopening.clear_scope(self, scope, at)
+            reopening.clear_scope(self, scope)
         reopening.reopen_scope(self, self.root, at, reopening.choose(self.graph.root, event.tasks))
+        undoing.take_up(self)
 
     def _definition_changed(self, event: m.DefinitionChanged, at: float) -> None:
         if self.compile is None:
@@ -714,8 +732,10 @@ class RunState:
         return scope or self.root
 
     def forget(self, scope: Scope) -> None:
-        """Drop a scope that will be opened anew."""
+        """Drop a scope that is over, or will be opened anew, and what ran at its end."""
         self._scopes.pop(scope.prefix, None)
+        for section in scope.end.sections.values() if scope.end is not None else ():
+            self._scopes.pop(section.prefix, None)
 
     # ---------------------------------------------------------------------------------------------------- timers
 

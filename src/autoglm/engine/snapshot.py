@@ -27,6 +27,7 @@ def snapshot(run: RunState) -> dict[str, Any]:
         "signals": {name: sorted(waiting) for name, waiting in sorted(run.signals.items())},
         "tasks": dict(_describe(run.root)),
         "ending": None if run.ending is None else run.ending.snapshot(),
+        "ends": dict(_ends(run)),
         "sections": {name: dict(_describe(scope)) for name, scope in run.sections.items()},
         "stand_ins": sorted(run.stand_ins),
         "undo": (run.completed, sorted(run.undos), run.stuck, dict(_remembered(run.root)), _standing(run)),
@@ -57,9 +58,18 @@ def _describe_instance(instance: Instance) -> Iterator[tuple[str, Any]]:
         yield from _describe_instance(instance.undo)
     if instance.child is not None:
         yield from _describe(instance.child)
+        end = instance.child.end
+        for section in end.sections.values() if end is not None else ():
+            yield from _describe(section)
     if loop is not None:
         for item in [*loop.open.values(), *loop.kept.values()]:
             yield from _describe_instance(item)
+
+
+def _ends(run: RunState) -> Iterator[tuple[str, Any]]:
+    for task, call in sorted(run.ends.items()):
+        if call.child is not None and call.child.end is not None:
+            yield task, call.child.end.snapshot()
 
 
 def _loop(loop: LoopState) -> tuple[Any, ...]:
@@ -80,6 +90,6 @@ def _remembered(root: Scope) -> Iterator[tuple[str, Any]]:
 
 def _standing(run: RunState) -> list[Any]:
     """Return the ids and numbers of what is still to be undone, or would be if everything was given up."""
-    return sorted(
-        (each.id, each.number) for _, scope in undoing.scopes_within(run.root) for each in undoing.remembered(scope)
-    )
+    scopes = {id(scope): scope for _, scope in undoing.scopes_within(run.root)}
+    scopes |= {id(scope): scope for scope in run.left_over}
+    return sorted((each.id, each.number) for scope in scopes.values() for each in undoing.remembered(scope))

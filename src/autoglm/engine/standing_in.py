@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from autoglm.base.errors import Failure
+from autoglm.engine import forgetting, stopping, waiting
 from autoglm.engine import messages as m
-from autoglm.engine import stopping, waiting
 from autoglm.engine.messages import Blob
 from autoglm.engine.state import UNREAD, Instance, StandIn
 from autoglm.engine.states import TaskStatus
@@ -67,12 +67,12 @@ def ended(state: RunState, work: Instance) -> None:
     state.ended(work.stands_for)
 
 
-def set_back(state: RunState, task: Instance, at: float) -> None:
+def set_back(state: RunState, task: Instance) -> None:
     """Let a stand-in wait to be called again, as its task is done again."""
     work = None if task.stand_in is None else task.stand_in.work
     if work is None or work.status is TaskStatus.PENDING:
         return
-    state.move(work, TaskStatus.PENDING, at)
+    forgetting.unlist(state, work)
     work.attempts_before = work.attempt
     work.failure = work.result = work.output = work.reason = work.stopping = work.first_at = work.ended_at = None
     work.value = UNREAD
@@ -91,7 +91,7 @@ def call(run: Run, task: Instance, failure: Failure, final: TaskStatus) -> bool:
     """Let a task's stand-in run, instead of its failing; False when there is none."""
     if task.node.fallback is None or (task.node.loop is not None and task.index is None):
         return False
-    if task.stopping in ("cancelled", "fail_fast") or any(at.scope.cancelled for at in task.path()):
+    if task.stopping in ("cancelled", "fail_fast") or task.is_given_up:
         return False
     if task.index is not None and run.owner_of(task).stopping is not None:
         return False

@@ -18,6 +18,7 @@ from autoglm.engine.states import FAILURES, FINAL, TaskStatus
 from autoglm.graph.model import Callee, Node, Repeat, ScopePlan
 
 if TYPE_CHECKING:
+    from autoglm.engine.ending_calls import CallEnd
     from autoglm.engine.undoing import Undoing
 
 Stored = bytes | Blob
@@ -150,6 +151,17 @@ class Instance:
         return self.stand_in is not None and self.stand_in.is_open
 
     @property
+    def is_given_up(self) -> bool:
+        """Something that it lies in was told to stop. What runs at the end of a call goes on whatever is around it."""
+        at: Instance | None = self.stem
+        while at is not None:
+            scope = at.scope
+            if scope.cancelled:
+                return True
+            at = None if scope.is_section else scope.owner
+        return False
+
+    @property
     def is_composite(self) -> bool:
         """It has parts of its own (items, or a scope) instead of attempts."""
         return self.loop is not None or self.child is not None
@@ -228,6 +240,7 @@ class Scope:
         "cancelled",
         "chosen",
         "done",
+        "end",
         "failed",
         "frame",
         "instances",
@@ -260,7 +273,9 @@ class Scope:
         """Names of the tasks whose failure is this scope's failure, in order."""
         self.cancelled = False
         self.beyond: Scope | None = owner.scope if owner is not None and not self.opens_frame else None
-        """The scope around it, whose tasks it may read too; the root, for what runs at the run's end."""
+        """The scope around it, whose tasks it may read too; for what runs at the end of one, that scope."""
+        self.end: CallEnd | None = None
+        """What is done at the end of a call whose tasks have ended."""
         self.done: list[Instance] = []
         """What completed in it, at any depth, and can be undone."""
         self.undoing: Undoing | None = None
@@ -268,6 +283,19 @@ class Scope:
     @property
     def is_done(self) -> bool:
         return self.left == 0 or (self.cancelled and self.active == 0)
+
+    @property
+    def is_section(self) -> bool:
+        """It is ``on_error`` or ``finally``: of the run, or of the called workflow that its owner calls."""
+        return self.beyond is not None and (self.opens_frame or self.owner is None)
+
+    @property
+    def is_in_place(self) -> bool:
+        """What owns it still goes by it."""
+        child = None if self.owner is None else self.owner.child
+        if self.owner is None or child is self:
+            return True
+        return child is not None and child.end is not None and self in child.end.sections.values()
 
     def instance(self, local: int) -> Instance:
         """Return the instance of node ``local``, made when there is none yet."""

@@ -30,7 +30,7 @@ def stop(run: Run, instance: Instance, reason: str, failure: Failure | None = No
         _give_up(run, instance, reason)
     elif instance.status is TaskStatus.PAUSED:
         run.emit(m.TaskCancelled(instance.id))
-    elif instance.is_composite and instance.status is TaskStatus.RUNNING and not is_undoing(instance):
+    elif instance.is_composite and instance.status is TaskStatus.RUNNING and not ends_by_itself(instance):
         if instance.stopping is None:
             run.emit(m.AttemptStopping(instance.id, instance.attempt, reason, failure))
         inner = "cancelled" if reason == "timeout" else reason
@@ -41,9 +41,9 @@ def stop(run: Run, instance: Instance, reason: str, failure: Failure | None = No
             stop_scope(run, instance.child, inner)
 
 
-def is_undoing(instance: Instance) -> bool:
-    """Return whether a group has failed and rolls back: it ends by itself, once that is over."""
-    return instance.child is not None and instance.child.undoing is not None
+def ends_by_itself(instance: Instance) -> bool:
+    """Return whether a group has failed and rolls back, or a call is at its end: it ends once that is over."""
+    return instance.child is not None and (instance.child.undoing is not None or instance.child.end is not None)
 
 
 def stop_scope(run: Run, scope: Scope, reason: str) -> None:

@@ -22,6 +22,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from autoglm.base.errors import Failure
+from autoglm.engine import forgetting
 from autoglm.engine import messages as m
 from autoglm.engine.state import Instance, Scope
 from autoglm.engine.states import TaskStatus
@@ -79,13 +80,30 @@ def remember(state: RunState, instance: Instance) -> None:
     instance.scope.done.append(instance)
 
 
-def hand_over(instance: Instance) -> None:
+def hand_over(state: RunState, instance: Instance) -> None:
     """Let the scope around an ended group remember what is to be undone with it."""
     child = instance.child
-    if child is None or not child.done or child.undoing is not None:
+    if child is None or not child.done:
+        return
+    if child.undoing is not None:  # it was tried, and is not tried again before the run is reopened
+        state.left_over.append(child)
         return
     instance.scope.done.extend(child.done)
     child.done = []
+
+
+def take_up(state: RunState) -> None:
+    """Let what could not be undone be tried again, right after a run was reopened, though its group is not."""
+    for scope in state.left_over:
+        owner = scope.owner
+        if owner is None or not owner.is_final:
+            continue
+        around = owner.scope
+        while around.owner is not None and around.owner.is_final:
+            around = around.owner.scope
+        around.done.extend(instance for instance in scope.done if still_stands(instance))
+        scope.done = []
+    state.left_over = []
 
 
 def still_stands(instance: Instance) -> bool:
@@ -138,12 +156,19 @@ def _undo_of(state: RunState, task: Instance) -> Instance:
     if undo is None:
         undo = task.undo = Instance(f"{task.id}{SUFFIX}", node, task.scope)
         undo.undoes = task
-    elif undo.status is not TaskStatus.PENDING:
-        state.move(undo, TaskStatus.PENDING, 0.0)
-        undo.attempts_before = undo.attempt
-        undo.failure = undo.result = undo.reason = undo.first_at = undo.ended_at = None
+    else:
+        set_back(state, undo)
     undo.lives = task.lives
     return undo
+
+
+def set_back(state: RunState, undo: Instance | None) -> None:
+    """Let what undoes a task wait to be called again, if it was."""
+    if undo is None or undo.status is TaskStatus.PENDING:
+        return
+    forgetting.unlist(state, undo)
+    undo.attempts_before = undo.attempt
+    undo.failure = undo.result = undo.reason = undo.first_at = undo.ended_at = None
 
 
 def ended(state: RunState, undo: Instance, at: float) -> None:
@@ -197,7 +222,7 @@ def must_wait(run: Run, scope: Scope, failure: Failure | None = None) -> bool:
     if scope.undoing is not None:
         return not scope.undoing.is_over
     owner = scope.owner
-    if owner is None or not scope.done or any(at.scope.cancelled for at in owner.path()):
+    if owner is None or not scope.done or owner.is_given_up:
         return False
     run.emit(m.RollbackStarted(owner.id, failure))
     return True

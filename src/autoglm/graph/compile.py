@@ -52,8 +52,10 @@ def compile_graph(workflow: Workflow, catalog: Catalog) -> Graph:
             callee = workflow.callees.get(key)
             if callee is None:
                 raise EngineError(f"the workflow {key!r} is called and not at hand", code="unknown-task")
-            plan, _ = _Compiler(callee, catalog, shared, key).scope(callee.tasks, f"{key}:")
-            callees[key] = Callee(key, callee, plan, _outputs(callee))
+            inner = _Compiler(callee, catalog, shared, key)
+            plan, _ = inner.scope(callee.tasks, f"{key}:")
+            ends = {name: inner.scope(tasks, f"{key}:{name}.")[0] for name, tasks in callee.sections().items()}
+            callees[key] = Callee(key, callee, plan, _outputs(callee), ends)
     pools = tuple(shared.pools.values())
     outputs = _outputs(workflow)
     for template in (outputs, *(callee.outputs for callee in callees.values())):

@@ -191,6 +191,8 @@ class Callee:
     workflow: Workflow
     plan: ScopePlan
     outputs: Template | None
+    sections: Mapping[str, ScopePlan] = field(default_factory=dict)
+    """What runs at its end, in order: ``on_error``, ``finally``."""
 
 
 @dataclass(frozen=True, slots=True)

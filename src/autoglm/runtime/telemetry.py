@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SCOPE = "autoglm"
 _APART = ("on_error", "finally")
-"""Scopes of a run that no task encloses."""
+"""Scopes of a run, or of a call in it, that are no tasks."""
 _MAX_CONTENT = 64 * 1024
 
 
@@ -189,7 +189,10 @@ class RunTelemetry:
         if task.endswith("]"):
             return span_id(self._run_id, task[: task.rindex("[")])
         outer = task.rpartition(".")[0]
-        return span_id(self._run_id, outer) if outer and outer not in _APART else span_id(self._run_id)
+        around, _, last = outer.rpartition(".")
+        if last in _APART and (not around or self._known.find(outer) is None):
+            outer = around
+        return span_id(self._run_id, outer) if outer else span_id(self._run_id)
 
     def _run_ended(self, event: m.RunSucceeded | m.RunFailed | m.RunCancelled, at: float) -> None:
         run = self._known

@@ -43,14 +43,14 @@ def calls_of(tasks: tuple[Task, ...]) -> Iterator[tuple[Task, str]]:
 
 def callees_of(workflow: Workflow, key: str, workflows: Mapping[str, Workflow]) -> dict[str, Workflow]:
     """Return the workflows that the file with this key calls, by the path that it gives them."""
-    found = {written: workflows.get(key_of(key, written)) for _, written in calls_of(workflow.tasks)}
+    found = {written: workflows.get(key_of(key, written)) for _, written in calls_of(workflow.all_tasks)}
     return {written: callee for written, callee in found.items() if callee is not None}
 
 
 def endless_calls(workflows: Mapping[str, Workflow]) -> Iterator[tuple[str, Task, list[str]]]:
     """Yield each circle of calls that nothing on its way can end: the first file, its task, and the files in order."""
     calls = {
-        key: [(task, key_of(key, written)) for task, written in _calls_in_any_case(workflow.tasks)]
+        key: [(task, key_of(key, written)) for task, written in _calls_in_any_case(workflow)]
         for key, workflow in workflows.items()
     }
     done: set[str] = set()
@@ -74,14 +74,19 @@ def endless_calls(workflows: Mapping[str, Workflow]) -> Iterator[tuple[str, Task
                 way.append((callee, iter(calls[callee])))
 
 
-def _calls_in_any_case(tasks: tuple[Task, ...]) -> Iterator[tuple[Task, str]]:
-    """Yield the calls that are made whenever these tasks run and none fails."""
+def _calls_in_any_case(workflow: Workflow) -> Iterator[tuple[Task, str]]:
+    """Yield the calls that are made whenever a workflow runs and nothing fails."""
+    yield from _calls_among(workflow.tasks)
+    yield from _calls_among(workflow.finally_)
+
+
+def _calls_among(tasks: tuple[Task, ...]) -> Iterator[tuple[Task, str]]:
     for task in _sure_to_run(tasks):
         written = called(task)
         if written is not None:
             yield task, written
         if task.type == "group":
-            yield from _calls_in_any_case(task.tasks)
+            yield from _calls_among(task.tasks)
 
 
 def _sure_to_run(tasks: tuple[Task, ...]) -> Iterator[Task]:

@@ -159,7 +159,7 @@ def callee_digest(workflow: Workflow, written: str) -> str:
         seen.add(key)
         text = callee.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"description", "callees"})
         digest.update(jsonvalue.encode(_sorted({key: text})))
-        waiting.extend(sorted(key_of(key, each) for _, each in calls_of(callee.tasks)))
+        waiting.extend(sorted(key_of(key, each) for _, each in calls_of(callee.all_tasks)))
     return digest.hexdigest()
 
 

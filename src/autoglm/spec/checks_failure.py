@@ -20,10 +20,6 @@ def check_failure(workflow: Workflow, scopes: Iterable[ScopeInfo], report: Repor
     for scope in scopes:
         for info in scope.tasks:
             _check_stand_in(info, report)
-            for name in info.callee.sections() if info.callee is not None else ():
-                message = f"`{info.callee.name}` has `{name}`, which is not carried out when it is called"  # type: ignore[union-attr]
-                hint = "leave it out there, or give the workflow that calls it one"
-                report.task(info.task, ("options", "workflow"), "not-available", message, hint=hint)
         section = _section(scope)
         for info in scope.tasks if section is not None else ():
             if info.task.rollback is not None:

@@ -342,6 +342,11 @@ class Workflow(Model):
     finally_: tuple[Task, ...] = Field(default=(), alias="finally")
     """Run last, however the run ended."""
 
+    @property
+    def all_tasks(self) -> tuple[Task, ...]:
+        """The tasks of the file, then those that run at its end; what is inside of groups not by itself."""
+        return (*self.tasks, *self.on_error, *self.finally_)
+
     def sections(self) -> dict[str, tuple[Task, ...]]:
         """Return what runs at the run's end, in order, by the name that its tasks' ids begin with."""
         named = {"on_error": self.on_error, "finally": self.finally_}

@@ -53,26 +53,30 @@ class TaskNames(Mapping[str, Node]):
 
     def _chain(self, path: str) -> Iterator[Node]:
         of, _, undo = path.partition("~")
-        first, _, rest = of.partition(".")
         plan: ScopePlan | None = self._graph.root
-        if first in self._graph.sections and first not in self._graph.root.names:
-            plan, of = self._graph.sections[first], rest
+        sections: Mapping[str, ScopePlan] = self._graph.sections
         node: Node | None = None
         for name in of.split("."):
+            if plan is not None and name in sections and name not in plan.names:
+                plan, sections, node = sections[name], {}, None
+                continue
             local = None if plan is None else plan.names.get(name)
             if plan is None or local is None or plan.nodes[local].name != name:
                 raise KeyError(path)
             node = plan.nodes[local]
             yield node
-            plan = self._inside(node)
+            plan, sections = self._inside(node)
+        if node is None:
+            raise KeyError(path)
         if undo:
-            if node is None or node.rollback is None or undo != _UNDO:
+            if node.rollback is None or undo != _UNDO:
                 raise KeyError(path)
             yield node.rollback
 
-    def _inside(self, node: Node) -> ScopePlan | None:
+    def _inside(self, node: Node) -> tuple[ScopePlan | None, Mapping[str, ScopePlan]]:
+        """Return what is inside a task, and what runs at its end, for a call."""
         callee = self._graph.callees.get(node.callee or "")
-        return callee.plan if callee is not None else node.body
+        return (node.body, {}) if callee is None else (callee.plan, callee.sections)
 
     def _walk(self, plan: ScopePlan, prefix: str, called: frozenset[str]) -> Iterator[str]:
         for node in plan.nodes:
@@ -80,9 +84,12 @@ class TaskNames(Mapping[str, Node]):
             yield path
             if node.rollback is not None:
                 yield f"{path}~{_UNDO}"
-            inside = self._inside(node)
+            inside, sections = self._inside(node)
             if inside is not None and (node.callee is None or node.callee not in called):
-                yield from self._walk(inside, f"{path}.", called | ({node.callee} if node.callee else set()))
+                below = called | ({node.callee} if node.callee else set())
+                yield from self._walk(inside, f"{path}.", below)
+                for name, section in sections.items():
+                    yield from self._walk(section, f"{path}.{name}.", below)
 
 
 def what_is(node: Node) -> str:

@@ -22,6 +22,7 @@ def draw_mermaid(picture: Picture) -> str:
     lines = ["---", f"title: {_yaml(picture.title)}", "---", "flowchart TD"]
     classes: dict[str, list[str]] = {}
     _draw(picture, picture.scope, "t", "  ", lines, classes)
+    _draw(picture, picture.ends, "end", "  ", lines, classes)
     for status in sorted(classes):
         lines.append(f"  classDef {status} {_CLASSES[status]}")
         lines.append(f"  class {','.join(classes[status])} {status}")

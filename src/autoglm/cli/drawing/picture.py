@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from autoglm.graph.model import Graph, Node, ScopePlan
 
 
+SECTION = "section"
+"""The type of a box that is no task: ``on_error`` or ``finally``."""
+_WHEN = {"on_error": "if the run has failed", "finally": "at the run's end"}
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """One task. ``path`` is its static path (``outer.inner``); a group holds its own scope."""
@@ -46,11 +51,17 @@ class Picture:
     title: str
     scope: Scope
     states: Mapping[str, str] = field(default_factory=dict)
+    ends: Scope = field(default_factory=lambda: Scope())
+    """What runs at the run's end, apart from the rest: a box each for ``on_error`` and ``finally``, in order."""
 
 
 def picture_of(graph: Graph, states: Mapping[str, str] | None = None) -> Picture:
     """Return the picture of a compiled graph, optionally with the states of a run by static path."""
-    return Picture(graph.workflow.name, _scope(graph.root), states or {})
+    boxes = tuple(
+        Box(name, f"{name}: {_WHEN[name]}", SECTION, inside=_scope(plan)) for name, plan in graph.sections.items()
+    )
+    arrows = (Arrow(0, 1),) if len(boxes) == 2 else ()
+    return Picture(graph.workflow.name, _scope(graph.root), states or {}, Scope(boxes, arrows))
 
 
 def _scope(plan: ScopePlan) -> Scope:

@@ -74,10 +74,10 @@ class _Area:
 
 def draw_svg(picture: Picture) -> str:
     """Return a standalone SVG document; the same picture always gives the same text."""
-    area = _lay_out(picture.scope)
+    areas = [_lay_out(picture.scope), *([_lay_out(picture.ends)] if picture.ends.boxes else [])]
     title = _clean(picture.title)
-    width = max(area.width, width_of(title) * 9.5) + 2 * _MARGIN
-    height = area.height + _HEAD + 2 * _MARGIN
+    width = max(*(area.width for area in areas), width_of(title) * 9.5) + 2 * _MARGIN
+    height = sum(area.height + _MARGIN for area in areas) + _HEAD + _MARGIN
     size = f'width="{_n(width)}" height="{_n(height)}"'
     view = f'viewBox="0 0 {_n(width)} {_n(height)}" {size} role="img" aria-label={quoteattr(title)}'
     parts = [
@@ -86,7 +86,10 @@ def draw_svg(picture: Picture) -> str:
         f'<rect class="bg" {size}/>',
         f'<text class="title" x="{_n(_MARGIN)}" y="{_n(_MARGIN + 16)}">{escape(title)}</text>',
     ]
-    _draw(picture, area, _MARGIN, _MARGIN + _HEAD, parts)
+    top = _MARGIN + _HEAD
+    for area in areas:
+        _draw(picture, area, _MARGIN, top, parts)
+        top += area.height + _MARGIN
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autoglm.cli.drawing.layout import Layers, arrange, layer_of_each, place
-from autoglm.cli.drawing.picture import Box, Picture, Scope
+from autoglm.cli.drawing.picture import SECTION, Box, Picture, Scope
 from autoglm.cli.icons import icon_of
 from autoglm.cli.measure import clip, width_of
 
@@ -33,11 +33,12 @@ def draw_text(picture: Picture, width: int = 100, *, ascii_only: bool = False) -
     """Return the graph in at most ``width`` columns; each group's inside is drawn below, under its path."""
     style = _Style(_ASCII, _ASCII_BOX, True) if ascii_only else _Style(_LINES, _BOX, False)
     parts = [picture.title, "", *_scope(picture, picture.scope, width, style)]
-    pending = [box for box in picture.scope.boxes if box.inside is not None]
+    pending = [box for box in picture.scope.boxes if box.inside is not None] + list(picture.ends.boxes)
     while pending:
         box = pending.pop(0)
         inside = box.inside or Scope()
-        parts += ["", f"{box.path}{' (for each item)' if box.is_loop else ''}:", ""]
+        head = box.name if box.type == SECTION else f"{box.path}{' (for each item)' if box.is_loop else ''}"
+        parts += ["", f"{head}:", ""]
         parts += _scope(picture, inside, width, style)
         pending = [inner for inner in inside.boxes if inner.inside is not None] + pending
     return "\n".join(line.rstrip() for line in parts) + "\n"
