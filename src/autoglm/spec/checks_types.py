@@ -129,7 +129,7 @@ class _Checker:
         if name not in self.catalog.executors:
             hint = suggest(name, self.catalog.executors, what="the executors are")
             self._say(task, ("executor",), "unknown-executor", f"there is no executor `{name}`", hint, name)
-        elif name not in kind.executors:
+        elif kind.executors and name not in kind.executors:
             message = f"a task of type `{task.type}` cannot run in the executor `{name}`"
             hint = "it runs in: " + ", ".join(kind.executors)
             self._say(task, ("executor",), "wrong-executor", message, hint, name)

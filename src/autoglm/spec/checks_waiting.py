@@ -1,4 +1,4 @@
-"""What can be wrong with tasks that wait, and with what is said about tasks' effects."""
+"""What can be wrong with tasks that wait."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from autoglm.base.durations import parse_duration
 from autoglm.base.instants import parse_instant
 from autoglm.spec.checks_types import schema_fault
 from autoglm.spec.faults import kind_of
-from autoglm.spec.model import Effects, Task
+from autoglm.spec.model import Task
 from autoglm.spec.report import Report
 from autoglm.spec.scopes import ScopeInfo
 from autoglm.spec.values import is_template
 
 WAITING = ("approval", "wait")
 _WAYS = ("for", "until", "signal")
-_ENGINE_S_OWN = ("group", "decision", "workflow", *WAITING)
 
 
 def check_waiting(scopes: Iterable[ScopeInfo], report: Report) -> None:
@@ -24,20 +23,11 @@ def check_waiting(scopes: Iterable[ScopeInfo], report: Report) -> None:
     for scope in scopes:
         for info in scope.tasks:
             task = info.task
-            if task.effects is Effects.GUARDED and task.type in _ENGINE_S_OWN:
-                hint = "write it at the tasks that do the work"
-                message = f"`effects` says nothing about `{task.name}`: it does nothing itself that could be lost"
-                report.task(task, ("effects",), "field-without-effect", message, hint=hint, key=True)
             if task.type in WAITING:
                 _check(task, report)
 
 
 def _check(task: Task, report: Report) -> None:
-    for name in ("retry", "timeout", "pool", "executor"):
-        if getattr(task, name):
-            hint = "write `deadline`" if name == "timeout" else "remove it"
-            message = f"`{name}` says nothing about `{task.name}`: it only waits"
-            report.task(task, (name,), "field-without-effect", message, hint=hint, key=True)
     options = task.options
     if task.type == "wait":
         _check_way(task, report)

@@ -13,6 +13,7 @@ from autoglm.base.diagnostics import Diagnostic, sort_diagnostics
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.checks_available import check_available
 from autoglm.spec.checks_calls import check_calls
+from autoglm.spec.checks_effect import check_effect
 from autoglm.spec.checks_failure import check_failure
 from autoglm.spec.checks_graph import check_graph
 from autoglm.spec.checks_names import check_names, check_unused_inputs
@@ -39,6 +40,7 @@ def validate(
     with gc_paused():
         scopes = all_scopes(workflow, callees)
         check_available(workflow, scopes, report)
+        check_effect(scopes, catalog, report)
         check_graph(scopes, catalog, report)
         check_failure(workflow, scopes, report)
         check_names(workflow, scopes, catalog, report)
