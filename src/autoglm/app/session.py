@@ -6,25 +6,22 @@ the Python API are thin faces over it.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from autoglm.app import answering, correcting
 from autoglm.app.catalog import build_catalog
 from autoglm.app.definitions import adopt, blob_of, definition_text
+from autoglm.app.equipment import Manner, equip
 from autoglm.app.inputs import check_inputs
 from autoglm.app.loading import Loaded, load_file
-from autoglm.app.models import Models
 from autoglm.app.plugins import find_plugin, load_stores
 from autoglm.app.report import RunReport, report
-from autoglm.app.secret_views import Environment, SecretView
-from autoglm.app.telemetry import Telemetry, open_telemetry
-from autoglm.app.tools import Tools
+from autoglm.app.secret_views import SecretView
+from autoglm.app.telemetry import open_telemetry
 from autoglm.base.diagnostics import Diagnostic
 from autoglm.base.errors import UsageError
 from autoglm.base.ids import ENTROPY_BYTES, new_run_id
@@ -34,41 +31,21 @@ from autoglm.engine import messages as m
 from autoglm.engine.machine import Run
 from autoglm.engine.states import RUN_FINAL, RunStatus
 from autoglm.graph.compile import compile_graph
-from autoglm.graph.model import Graph, Node
-from autoglm.runtime.dispatch import Toolbox
+from autoglm.graph.model import Graph
 from autoglm.runtime.journal import Journal
-from autoglm.runtime.observer import Observer
 from autoglm.runtime.owner import is_alive, this_process
 from autoglm.runtime.recovery import loader, read_created, read_definition, replay
 from autoglm.runtime.runner import LEASE_SECONDS, Runner, last_signal
 from autoglm.runtime.stage import Stage
 from autoglm.spec.catalog import Catalog, FunctionInfo
-from autoglm.spec.model import Durability, ModelSpec, Workflow
+from autoglm.spec.model import Durability, Workflow
 from autoglm.stores.protocol import Lease, LeaseHeld, RunRow, Store
-from autoglm.tasks.protocol import TaskType
 
 if TYPE_CHECKING:
     from autoglm.app.correcting import Correction
-    from autoglm.tasks.account import Account
-    from autoglm.tasks.cassettes import Cassette
-    from autoglm.tasks.services import RunServices
 
 INPUT_PREFIX = "AUTOGLM_INPUT_"
 """``AUTOGLM_INPUT_TOKEN`` in the environment gives the secret input ``token`` again when a run is resumed."""
-
-
-class Manner(TypedDict, total=False):
-    """How a run is driven and watched."""
-
-    max_parallel: int | None
-    """How many attempts may run at once, below what the file and the settings allow."""
-    budget: Mapping[str, float] | None
-    """Limits over those of the file's ``budget``: ``{"cost": 10}``."""
-    cassette: Cassette | None
-    """Where model calls are recorded, or answered from."""
-    observers: Sequence[Observer]
-    on_created: Callable[[Run], None] | None
-    """Called with the run before anything of it happens."""
 
 
 class Replayed(NamedTuple):
@@ -437,89 +414,32 @@ class Session:
         try:
             is_staged = self._stage is not None  # what is only tried out is no news for anybody
             telemetry = None if is_staged else open_telemetry(self.project.settings.telemetry, os.environ)
-            runner, tools, services = self._prepare(run, lease, heard, last_seq, redactor, telemetry, manner)
+            limit = manner.get("max_parallel") or self.project.settings.max_parallel
+            if limit is not None:
+                run.max_parallel = limit if run.max_parallel is None else min(limit, run.max_parallel)
+            for value in run.secret_values():
+                redactor.add(value)
+            if on_created := manner.get("on_created"):
+                on_created(run)
+            equipment = equip(self, run, lease.run_id, redactor, telemetry, self._stage, manner)
         except BaseException:
             self.store.release(lease)
             raise
+        timers = None if self._stage is None else self._stage.timers
+        journal = Journal(self.store)
+        self._runner = runner = Runner(
+            run, journal, lease, last_seq, equipment.toolbox, self._clock, equipment.observers, heard, timers
+        )
+        if self._stop_asked is not None:
+            runner.drain() if self._stop_asked == "drain" else runner.abort()
         try:
             await runner.drive(stimuli)
         finally:
             self._runner = self._stop_asked = None
-            await runner.journal.close()
-            if services is not None:
-                await services.close()
-            await tools.close()
-            if telemetry is not None:
-                await asyncio.to_thread(telemetry.close)
+            await journal.close()
+            await equipment.close()
             self.store.release(runner.lease)
         return report(run)
-
-    def _prepare(
-        self,
-        run: Run,
-        lease: Lease,
-        heard: int,
-        last_seq: int,
-        redactor: Redactor,
-        telemetry: Telemetry | None,
-        manner: Manner,
-    ) -> tuple[Runner, Tools, RunServices | None]:
-        """Put together what drives a run."""
-        limit = manner.get("max_parallel") or self.project.settings.max_parallel
-        if limit is not None:
-            run.max_parallel = limit if run.max_parallel is None else min(limit, run.max_parallel)
-        for value in run.secret_values():
-            redactor.add(value)
-        if on_created := manner.get("on_created"):
-            on_created(run)
-        cassette = manner.get("cassette")
-        if cassette is not None:
-            cassette.scrub = redactor.scrub_value
-
-        def open_account() -> Account:
-            from autoglm.app.accounts import open_account
-
-            raised = manner.get("budget")
-            return open_account(
-                lease.run_id, run, self.project, self.store, self._clock, raised=raised, cassette=cassette
-            )
-
-        tools = Tools(self.catalog.executor_limits, self.handlers, open_account)
-        services = self._services(run, tools)
-        toolbox = Toolbox(
-            task_type=tools.task_type,
-            executor=tools.executor,
-            root=self.project.root,
-            services=services,
-            models=Models(_keyless(run.graph.workflow.models, cassette), run.world.values),
-            callee_models={
-                key: Models(
-                    _keyless(callee.workflow.models, cassette), {**run.world.values, "vars": callee.workflow.vars}
-                )
-                for key, callee in run.graph.callees.items()
-            },
-            project_models=Models(_keyless(self.project.settings.models, cassette), run.world.values),
-            mcp_servers=self.project.settings.mcp,
-            environment=Environment(self.project, redactor),
-            redactor=redactor,
-            clock=self._clock,
-            account=tools.account,
-        )
-        timers = None
-        if (stage := self._stage) is not None:
-            timers, toolbox.refuses_models = stage.timers, stage.refuses_models
-            toolbox.cast = partial(_cast, stage, tools)
-        watching = list(manner.get("observers", ()))
-        if telemetry is not None:
-            telemetry.watcher.attach(run)
-            toolbox.on_call = telemetry.watcher.on_call
-            watching.append(telemetry.watcher)
-        self._runner = runner = Runner(
-            run, Journal(self.store), lease, last_seq, toolbox, self._clock, watching, heard, timers
-        )
-        if self._stop_asked is not None:
-            runner.drain() if self._stop_asked == "drain" else runner.abort()
-        return runner, tools, services
 
     def _may_ask_models(self, graph: Graph) -> bool:
         """Return whether there is anything to know about model calls before a run begins or goes on."""
@@ -534,15 +454,6 @@ class Session:
             from autoglm.app.preflight import check_continue
 
             check_continue(self, run, () if correction is None else correction.again, changed)
-
-    def _services(self, run: Run, tools: Tools) -> RunServices | None:
-        """Return the run's services, when some task of it calls functions."""
-        if not any(node.task.type == "function" for node in run.graph.nodes):
-            return None
-        from autoglm.tasks.services import RunServices
-
-        function: Any = tools.task_type("function")
-        return RunServices(function.handlers(self.project.root), self.project.settings.config)
 
     def acquire(self, run_id: str) -> tuple[Lease, int]:
         """Return the lease, and the number of the last message that was for an earlier driver."""
@@ -574,17 +485,6 @@ class Session:
                 hint=f"add -i {missing[0]}=… or set {INPUT_PREFIX}{missing[0].upper()}",
             )
         return found
-
-
-def _cast(stage: Stage, tools: Tools, node: Node) -> TaskType:
-    return stage.cast(node, tools.task_type)
-
-
-def _keyless(models: Mapping[str, ModelSpec], cassette: Cassette | None) -> Mapping[str, ModelSpec]:
-    """Return the declarations without their keys where nobody will be called."""
-    if cassette is None or not cassette.is_replayed:
-        return models
-    return {name: spec.model_copy(update={"api_key": None}) for name, spec in models.items()}
 
 
 def _described(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, FunctionInfo] | None:
