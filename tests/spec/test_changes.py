@@ -48,6 +48,18 @@ def test_description_labels_and_place_are_no_change() -> None:
     assert compare(old, flow(task("b"), task(description="first", labels={"x": "y"}))) == []
 
 
+def test_a_rollback_and_what_runs_at_the_end_may_stand_elsewhere_in_the_file() -> None:
+    def at(line: int) -> Definition:
+        undo = task("undo", source=("tasks", line, "rollback"), written={"handler": "undo"} if line else {})
+        clean = task("clean", source=("finally", line), written={"handler": "clean"} if line else {})
+        return flow(task(rollback=undo, source=("tasks", line)), **{"finally": (clean,), "on_error": (clean,)})
+
+    assert compare(at(0), at(3)) == []
+    assert workflow_changes(at(0).workflow, at(3).workflow) == []
+    other = at(0).workflow.model_copy(update={"finally_": (task("sweep"),)})
+    assert workflow_changes(at(0).workflow, other) == ["finally"]
+
+
 def test_new_and_gone() -> None:
     assert changed(flow(task(), task("b")), flow(task("c"), task())) == [("c", Kind.NEW, ()), ("b", Kind.GONE, ())]
 

@@ -96,7 +96,14 @@ def workflow_changes(old: Workflow, new: Workflow) -> list[str]:
     names = ("name", "inputs", "outputs", "pools", "max_parallel", "schedule", "vars", "models")
     found = [name for name in names if getattr(old, name, None) != getattr(new, name, None)]
     before, after = old.sections(), new.sections()
-    return found + [name for name in ("on_error", "finally") if before.get(name) != after.get(name)]
+    return found + [name for name in ("on_error", "finally") if _data(before.get(name)) != _data(after.get(name))]
+
+
+def _data(value: Any) -> Any:
+    """Return tasks as the data that is saved of them: where they stand in their file makes no difference."""
+    if isinstance(value, tuple):
+        return [_data(each) for each in value]
+    return value.model_dump(by_alias=True, exclude_defaults=True) if isinstance(value, Task) else value
 
 
 def _compare(
@@ -132,7 +139,7 @@ def _of_task(old: Definition, new: Definition, was: Task, task: Task, path: str)
 
 
 def _tuned(was: Task, task: Task) -> Iterator[str]:
-    yield from (name for name in sorted(TUNING) if getattr(was, name) != getattr(task, name))
+    yield from (name for name in sorted(TUNING) if _data(getattr(was, name)) != _data(getattr(task, name)))
     if was.loop != task.loop:
         yield "loop"
 
