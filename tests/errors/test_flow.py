@@ -166,3 +166,19 @@ def test_a_language_model_that_is_not_sure(scene: Scene) -> None:
     fields = "llm: AutoGLM-Chat, prompt: which?, min_confidence: 1, branches: {one: count, two: count}"
     scene.run(f"tasks: [{{name: a, {fields}}}]\n", "--offline")
     scene.shows("decision-unsure")
+
+
+def test_names_that_only_a_loop_binds_in_a_file_without_inputs(scene: Scene) -> None:
+    scene.write("tasks/numbers.py", NUMBERS)
+    scene.write(
+        "flow.yaml",
+        """
+        tasks:
+          - {name: a, handler: count, with: {index: "{{ previous }}"}}
+          - {name: b, handler: count, with: {index: "{{ item }}"}}
+          - {name: c, handler: count, with: {index: "{{ index + 1 }}"}}
+          - {name: d, handler: count, with: {index: "{{ error.message }}"}}
+        """,
+    )
+    scene.autoglm("run", "flow.yaml", "-i", "previous=1")
+    scene.shows("previous-outside-until", "unknown-name")

@@ -8,6 +8,11 @@ from tests.errors.scene import Scene
 
 SCRIPTS = {
     "exits.sh": "#!/bin/bash\necho 'no such table' >&2\nexit 7\n",
+    "tells.sh": """#!/bin/bash
+echo '{"error": {"type": "Gone", "message": "the table was dropped", "hint": "load it anew"}}' > "$AUTOGLM_OUTPUT"
+exit 3
+""",
+    "mumbles.sh": '#!/bin/bash\necho \'{"error": {"retryable": "no"}}\' > "$AUTOGLM_OUTPUT"\nexit 3\n',
     "killed.sh": "#!/bin/bash\nkill -KILL $$\n",
     "words.sh": "#!/bin/bash\necho '{\"a\": 1,'\n",
     "answers.sh": '#!/bin/bash\necho "NaN" > "$AUTOGLM_OUTPUT"\n',
@@ -20,6 +25,8 @@ SCRIPTS = {
 
 CASES = {
     "exits.sh": "script-exit",
+    "tells.sh": "script-exit",
+    "mumbles.sh": "script-exit",
     "killed.sh": "script-signal",
     "words.sh, output_format: json": "script-output",
     "answers.sh": "script-output",

@@ -208,7 +208,7 @@ def test_nearer_names_are_no_inputs() -> None:
             on_error: {degrade: "{{ error.message }}"}
           - {name: looped, prompt: "{{ item }}", loop: {over: "{{ item }}", collect: "result.x"}}
         """
-    assert required(text) == {"rows": True, "free": True, "item": True}
+    assert required(text) == {"rows": True, "free": True}
 
 
 def test_a_name_with_a_default_is_not_required() -> None:
@@ -216,3 +216,12 @@ def test_a_name_with_a_default_is_not_required() -> None:
         "x": False,
         "z": False,
     }
+
+
+def test_names_that_a_loop_binds_are_never_inferred() -> None:
+    text = """
+    tasks:
+      - {name: a, handler: f, with: {x: "{{ item }} {{ index }} {{ previous }} {{ error }} {{ other }}"}}
+      - {name: b, handler: f, with: {x: "{{ inputs.item }}"}}
+    """
+    assert required(text) == {"other": True, "item": True}

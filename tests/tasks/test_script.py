@@ -177,6 +177,53 @@ def test_an_exit_code_is_told_with_the_last_words(failure: Any) -> None:
     assert len(failure("head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1").message) < 2_100
 
 
+def test_a_script_says_how_it_failed(failure: Any) -> None:
+    told = (
+        '{"error": {"type": "Busy", "message": "try later", "code": "limit", "classes": ["soft"], "retryable": false,'
+    )
+    told += ' "retry_after": 2.5, "hint": "wait", "details": {"n": 1}}}'
+    error = failure(f"echo '{told}' > $AUTOGLM_OUTPUT; echo noise >&2; exit 75").failure()
+    assert (error.code, error.message, error.hint) == ("limit", "try later", "wait")
+    assert error.classes == ("limit", "Busy", "soft", "exit_75")
+    assert not error.retryable
+    assert error.details == {"n": 1, "exit_code": 75, "retry_after": 2.5}
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ('{"error": "no table"}', "no table"),
+        ('{"error": {}}', "s.sh ended with exit code 1: noise"),
+        ('{"rows": 1}', "s.sh ended with exit code 1: noise"),
+        ("[", "s.sh ended with exit code 1: noise"),
+        ("", "s.sh ended with exit code 1: noise"),
+    ],
+)
+def test_what_a_script_leaves_out_is_as_without(failure: Any, told: str, message: str) -> None:
+    error = failure(f"echo '{told}' > $AUTOGLM_OUTPUT; echo noise >&2; exit 1").failure()
+    assert (error.message, error.hint, error.classes) == (message, None, ("script-exit", "exit_1"))
+
+
+@pytest.mark.parametrize(
+    ("told", "wrong"),
+    [
+        ('{"error": 5}', "it must be a text, or a mapping"),
+        ('{"error": {"retryable": "no"}}', "`retryable` must be true or false"),
+        ('{"error": {"classes": [1]}}', "`classes` must be a list of names"),
+        ('{"error": {"retry_after": true}}', "`retry_after` must be a number of seconds"),
+        ('{"error": {"mesage": "x"}}', "it has no field `mesage`; its fields are message, code, type, "),
+    ],
+)
+def test_what_a_script_says_in_other_words_is_told(failure: Any, told: str, wrong: str) -> None:
+    error = failure(f"echo '{told}' > $AUTOGLM_OUTPUT; exit 1")
+    assert error.code == "script-exit"
+    assert wrong in error.hint
+
+
+def test_an_error_of_a_script_that_ends_well_is_its_result(run: Any) -> None:
+    assert run('echo \'{"error": "none"}\' > $AUTOGLM_OUTPUT')[0] == {"error": "none"}
+
+
 def test_a_signal_is_told_by_name(failure: Any) -> None:
     error = failure("kill -9 $$")
     assert (error.code, error.message) == ("script-signal", "s.sh was ended by SIGKILL")

@@ -197,6 +197,8 @@ class _Checker:
             return f"did you mean `{close}`?"
         if name in ("item", "index"):
             return "there is no loop around this; a loop's own source is read before it has items"
+        if name == "error":
+            return "what failed is known to the tasks of `on_error` and `finally`, and to what `degrade` gives"
         if where.scope.find(name) is not None:
             return f"write `tasks.{name}.result`"
         upstreams = _upstream_names(where.info)

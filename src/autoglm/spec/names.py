@@ -26,6 +26,8 @@ SPECIAL: Final = frozenset({"inputs", "tasks", "vars", "config", "env", "secrets
 """Names that mean the same everywhere."""
 OWN: Final = frozenset({"output", "result"})
 """A task's own outcome in its ``result``, elsewhere that of its single upstream."""
+BOUND: Final = frozenset({"item", "index", "previous", "error"})
+"""Names that a loop binds, or what runs after a failure: where nothing does, they are mistakes, and no inputs."""
 VIEW: Final = ("output", "result", "status", "error")
 """What ``tasks.NAME`` has."""
 
@@ -283,7 +285,8 @@ def _note_inputs(reading: Reading, required: dict[str, bool]) -> None:
 def _free_names(reading: Reading, bound: frozenset[str], workflow: Workflow) -> list[str]:
     """Return the names that nothing nearer binds, in the order in which they stand there."""
     roots = dict.fromkeys(chain[0] for chain in reading.template.paths)
-    return [n for n in roots if n not in bound and n not in SPECIAL and n not in OWN and n not in workflow.vars]
+    taken = bound | SPECIAL | OWN | BOUND
+    return [name for name in roots if name not in taken and name not in workflow.vars]
 
 
 def _is_guarded(reading: Reading, name: str) -> bool:

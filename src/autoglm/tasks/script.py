@@ -13,7 +13,6 @@ import os
 import posixpath
 import re
 import shutil
-import signal
 import stat
 import sys
 import tempfile
@@ -29,12 +28,12 @@ from autoglm.executors.protocol import Command, CommandResult
 from autoglm.spec.catalog import Catalog, OptionInfo, TaskTypeInfo
 from autoglm.spec.model import Task
 from autoglm.tasks.protocol import Attempt
+from autoglm.tasks.script_errors import failure_of
 
 OUTPUT_LIMIT = 16 * 1024 * 1024
 """Bytes of JSON that a script may write to ``$AUTOGLM_OUTPUT``, and of its standard output."""
 VARIABLE_LIMIT = 16 * 1024
 """Characters of an argument that still becomes a variable of its own."""
-STDERR_LINES = 5
 
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "USER", "TZ", "VIRTUAL_ENV", "SystemRoot")
 _FORMATS = ("text", "json", "lines")
@@ -126,7 +125,9 @@ class ScriptTask:
             capture_limit=OUTPUT_LIMIT,
         )
         result: CommandResult = await attempt.execute(command)
-        _check_exit(result, str(attempt.options["script"]))
+        failure = failure_of(result, str(attempt.options["script"]), _answer_of(answer) if result.exit_code else b"")
+        if failure is not None:
+            raise failure
         written = _read_answer(answer)
         if written:
             return _decoded(
@@ -269,30 +270,12 @@ def _argument_variables(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str
 # -------------------------------------------------------------------------------------------------- what came of it
 
 
-def _check_exit(result: CommandResult, script: str) -> None:
-    code = result.exit_code
-    if code == 0:
-        return
-    last = "\n".join(line for line in result.stderr_tail.splitlines() if line.strip()).splitlines()[-STDERR_LINES:]
-    said = clip(": " + "\n".join(last)) if last else ""
-    if code > 0:
-        raise TaskError(
-            f"{script} ended with exit code {code}{said}",
-            code="script-exit",
-            classes=[f"exit_{code}"],
-            details={"exit_code": code},
-        )
+def _answer_of(path: Path) -> bytes:
+    """Return what a script that failed wrote to ``$AUTOGLM_OUTPUT``, empty when that cannot be read."""
     try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    raise TaskError(
-        f"{script} was ended by {name}{said}",
-        code="script-signal",
-        classes=[name.lower()],
-        hint="SIGKILL often means that memory ran out" if name == "SIGKILL" else None,
-        details={"signal": -code},
-    )
+        return _read_answer(path)
+    except (TaskError, OSError):
+        return b""
 
 
 def _read_answer(path: Path) -> bytes:
