@@ -170,3 +170,73 @@ def test_a_skipped_upstream_reads_as_null(play: Play) -> None:
     command = world.running[("c", 1)]
     assert command is not None
     assert command.arguments == {"x": None}
+
+
+DATA = {
+    #                 control ok, data:   control skipped, data:   control bad, data:
+    #                 skip      bad       ok        skip           ok        skip
+    "none_failed": (RUNS, POISONED, SKIPS, SKIPS, POISONED, POISONED),
+    "all_succeeded": (SKIPS, POISONED, SKIPS, SKIPS, POISONED, POISONED),
+    "all_done": (RUNS, RUNS, RUNS, RUNS, RUNS, RUNS),
+    "one_succeeded": (RUNS, RUNS, SKIPS, SKIPS, POISONED, POISONED),
+    "one_failed": (SKIPS, SKIPS, SKIPS, SKIPS, RUNS, RUNS),
+}
+CONTROL_AND_DATA = ("ok skip", "ok bad", "skip ok", "skip skip", "bad ok", "bad skip")
+
+
+@pytest.mark.parametrize(
+    ("join", "endings", "expected"),
+    [
+        (join, ending, fate)
+        for join, fates in DATA.items()
+        for ending, fate in zip(CONTROL_AND_DATA, fates, strict=True)
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_only_read_does_not_make_up_for_what_is_depended_on(
+    play: Play, join: str, endings: str, expected: str, turned: bool
+) -> None:
+    control, data = endings.split()
+    world = play(
+        task("a", when="{{ false }}" if control == "skip" else None),
+        task("b", when="{{ false }}" if data == "skip" else None),
+        task("end", "a", join=join, arguments={"x": "{{ tasks.b.result }}"}),
+    )
+    for name, how in [("b", data), ("a", control)] if turned else [("a", control), ("b", data)]:
+        end(world, name, how)
+    instance = world.run.find("end")
+    assert instance is not None
+    fate = RUNS if running(world) == ["end"] else POISONED if instance.upstream_failed else SKIPS
+    assert fate == expected
+
+
+@pytest.mark.parametrize("join", ["one_succeeded", "one_failed"])
+def test_a_task_that_need_not_wait_for_all_waits_for_what_it_reads(play: Play, join: str) -> None:
+    world = play(
+        task("a"), task("b"), task("data"), task("end", "a b", join=join, arguments={"x": "{{ tasks.data.result }}"})
+    )
+    end(world, "a", "ok" if join == "one_succeeded" else "bad")
+    assert running(world) == ["b", "data"]
+    world.succeed("data")
+    assert running(world) == ["b", "end"]
+
+
+def test_a_task_that_only_reads_is_joined_by_what_it_reads(play: Play) -> None:
+    world = play(
+        task("a"),
+        task("b", when="{{ false }}"),
+        task("end", arguments={"x": "{{ tasks.a.result }}{{ tasks.b.result }}"}),
+    )
+    world.succeed("a")
+    assert running(world) == ["end"]
+
+
+def test_a_branch_is_joined_by_its_decision(play: Play) -> None:
+    rules = {"conditions": [{"rule": "true", "action": "yes"}]}
+    world = play(
+        task("a"),
+        task("route", type="decision", executor=None, options=rules, when="{{ false }}"),
+        task("yes", arguments={"x": "{{ tasks.a.result }}"}),
+    )
+    world.succeed("a")
+    assert status(world, "yes") == "skipped"

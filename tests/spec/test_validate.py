@@ -210,6 +210,7 @@ def test_constant_conditions(when: str, says: str) -> None:
         ("- {name: b, handler: f, depends_on: [off, on], join: all_succeeded}", "`off` never runs"),
         ("- {name: b, handler: f, depends_on: {off: [succeeded, failed], on: [succeeded]}}", "`off` never runs"),
         ("- {name: b, handler: f, depends_on: {on: [failed], after: [succeeded]}}", "`on` would have to end both"),
+        ("- {name: b, handler: f, depends_on: off, with: {x: '{{ tasks.on.result }}'}}", "`off` never runs"),
     ],
 )
 def test_unreachable_tasks(tasks: str, reason: str) -> None:
@@ -226,6 +227,7 @@ def test_unreachable_tasks(tasks: str, reason: str) -> None:
     "task",
     [
         "{name: b, handler: f, depends_on: [off, on]}",
+        "{name: b, handler: f, depends_on: on, with: {x: '{{ tasks.off.result }}'}}",
         "{name: b, handler: f, depends_on: off, join: all_done}",
         "{name: b, handler: f, depends_on: {off: [skipped]}}",
         "{name: b, handler: f, depends_on: {on: [failed]}}",

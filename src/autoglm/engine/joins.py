@@ -3,6 +3,9 @@
 Each upstream counts as *ok*, *skipped* or *bad*. A failure that its task tolerates (``on_error: continue``) is ok; a
 skip that a failure caused is bad, so that a failure travels down a chain. An edge with outcomes of its own
 (``depends_on: {fetch: [failed]}``) and a branch of a decision must hold, whatever the ``join``.
+
+Where a task says what it depends on, or is a branch, that alone is joined: what its templates read besides must have
+ended, and for the joins that ask for success, must not have failed; skipped, it is read as nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ class Judgement(NamedTuple):
 
 _RUN = Judgement(Verdict.RUN)
 _WAIT = Judgement(Verdict.WAIT)
+_ASK_FOR_SUCCESS = (Join.NONE_FAILED, Join.ALL_SUCCEEDED)
 
 
 def outcome(instance: Instance) -> Outcome:
@@ -76,6 +80,8 @@ def _judge_edges(node: Node, scope: Scope) -> Judgement:
         if upstream is None or not upstream.is_final:
             waiting = True
             continue
+        if edge.is_data:
+            continue
         if edge.accepts is not None:
             if outcome(upstream) not in edge.accepts:
                 wanted = " or ".join(sorted(edge.accepts))
@@ -91,12 +97,30 @@ def _judge_edges(node: Node, scope: Scope) -> Judgement:
         elif upstream.status is TaskStatus.SUCCEEDED:
             ok.append(upstream.node.name)
         elif upstream.is_failure:
-            (ok if upstream.node.tolerated and not upstream.upstream_failed else bad).append(upstream.node.name)
+            (bad if _is_bad(upstream) else ok).append(upstream.node.name)
         else:
             skipped.append(upstream.node.name)
     if not_chosen and not chosen and not waiting:
         return Judgement(Verdict.SKIP, not_chosen[0])
+    if waiting and not _has_read(node, scope):
+        return _WAIT
+    if node.join in _ASK_FOR_SUCCESS:
+        read = [scope.instances[edge.upstream] for edge in node.edges if edge.is_data]
+        bad += [each.node.name for each in read if each is not None and _is_bad(each)]
+        if node.join is Join.ALL_SUCCEEDED:
+            skipped += [each.node.name for each in read if each is not None and each.status is TaskStatus.SKIPPED]
     return _by_join(node.join, ok, skipped, bad, waiting=waiting)
+
+
+def _has_read(node: Node, scope: Scope) -> bool:
+    """Return whether all that a task only reads has ended."""
+    read = (scope.instances[edge.upstream] for edge in node.edges if edge.is_data)
+    return all(upstream is not None and upstream.is_final for upstream in read)
+
+
+def _is_bad(upstream: Instance) -> bool:
+    """Return whether an upstream failed, and may not."""
+    return upstream.is_failure and (upstream.upstream_failed or not upstream.node.tolerated)
 
 
 def _by_join(join: Join, ok: list[str], skipped: list[str], bad: list[str], *, waiting: bool) -> Judgement:

@@ -201,12 +201,13 @@ class _Compiler:
             if up is None:
                 raise EngineError(f"{part.task.name!r} depends on {name!r}, which does not exist", code="unknown-task")
             edges[up] = Edge(up, frozenset(accepted) if accepted is not None else None)
+        for decision in decisions:
+            edges[decision] = replace(edges.get(decision, Edge(decision)), is_branch=True)
+        has_control = bool(edges)
         for name in sorted(part.reads):
             up = names[name]
             if up != local and up not in edges:
-                edges[up] = Edge(up)
-        for decision in decisions:
-            edges[decision] = replace(edges.get(decision, Edge(decision)), is_branch=True)
+                edges[up] = Edge(up, is_data=has_control)
         return tuple(edges.values())
 
     # ---------------------------------------------------------------------------------------------------- a task

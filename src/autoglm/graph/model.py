@@ -53,6 +53,8 @@ class Edge:
     accepts: frozenset[Outcome] | None = None
     is_branch: bool = False
     """The upstream is a decision and this node one of its branches: it runs only when chosen."""
+    is_data: bool = False
+    """Templates of the node read it, and other edges say whether it runs: it must have ended, and not have failed."""
 
 
 @dataclass(frozen=True, slots=True)

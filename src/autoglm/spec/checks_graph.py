@@ -219,9 +219,13 @@ def _blocked(info: TaskInfo, unreached: Mapping[int, str]) -> str | None:
     waiting = [up for up in skipped if info.upstreams[up].accepts is None]
     if not waiting or info.task.join is Join.ALL_DONE:
         return None
-    if info.task.join is Join.ALL_SUCCEEDED or len(info.upstreams) == 1:
+    if info.task.join is Join.ALL_SUCCEEDED:
         return f"`{_name(info, waiting[0])}` never runs"
-    return "none of its upstreams ever runs" if len(waiting) == len(info.upstreams) else None
+    joined = info.joined
+    never = [up for up in waiting if up in joined]
+    if len(joined) == 1 and never:
+        return f"`{_name(info, never[0])}` never runs"
+    return "none of its upstreams ever runs" if len(never) == len(joined) else None
 
 
 def _forks(scope: ScopeInfo) -> frozenset[tuple[str, int]]:
@@ -240,7 +244,7 @@ def _needs(info: TaskInfo, needs: Sequence[Needs], forks: frozenset[tuple[str, i
     """Return what must have come out for the task to run, and why that cannot be, if it cannot."""
     all_of: dict[tuple[str, int], frozenset[Any]] = {}
     for up, edge in info.upstreams.items():
-        must_succeed = _must_succeed(info, edge)
+        must_succeed = _must_succeed(info, up, edge)
         below: dict[tuple[str, int], frozenset[Any]] = dict(needs[up]) if must_succeed else {}
         accepts = edge.accepts
         if accepts is None and must_succeed:
@@ -258,13 +262,13 @@ def _needs(info: TaskInfo, needs: Sequence[Needs], forks: frozenset[tuple[str, i
     return all_of, None
 
 
-def _must_succeed(info: TaskInfo, edge: Upstream) -> bool:
+def _must_succeed(info: TaskInfo, up: int, edge: Upstream) -> bool:
     """Tell whether the task runs only when that upstream ran and did well."""
     if edge.accepts is not None:
         return edge.accepts == frozenset({Outcome.SUCCEEDED})
     if info.task.join is Join.ALL_SUCCEEDED:
         return True
-    return len(info.upstreams) == 1 and info.task.join in (Join.NONE_FAILED, Join.ONE_SUCCEEDED)
+    return info.joined == [up] and info.task.join in (Join.NONE_FAILED, Join.ONE_SUCCEEDED)
 
 
 def _contradiction(info: TaskInfo, key: tuple[str, int], one: frozenset[Any], other: frozenset[Any]) -> str:

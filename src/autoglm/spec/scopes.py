@@ -63,6 +63,12 @@ class TaskInfo:
             return None
         return self.scope.tasks[next(iter(self.upstreams))]
 
+    @property
+    def joined(self) -> list[int]:
+        """Return the upstreams that ``join`` is about: those that it depends on, else those that it reads."""
+        control = [up for up, edge in self.upstreams.items() if edge.is_branch or not edge.is_data]
+        return control or list(self.upstreams)
+
     def result_schema(self) -> Any:
         """Return the JSON Schema of ``tasks.NAME.result``; True when it may be anything."""
         task = self.task
