@@ -7,7 +7,8 @@ whether a value certainly fits. Where it says no, or there is none, the library 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from autoglm.base.jsonvalue import is_of_type
@@ -49,9 +50,14 @@ def _test(schema: Any, depth: int) -> Test:
         if maker is None:
             raise _Beyond
         tests.append(maker(said, schema, depth))
-    if len(tests) == 1:
-        return tests[0]
-    return lambda value: all(test(value) for test in tests)
+    return tests[0] if len(tests) == 1 else partial(_pass_all, tests)
+
+
+def _pass_all(tests: Sequence[Test], value: Any) -> bool:
+    for test in tests:  # noqa: SIM110  # `all(…)` would cost a generator for each value
+        if not test(value):
+            return False
+    return True
 
 
 def _type(said: Any, _schema: Any, _depth: int) -> Test:
@@ -76,9 +82,11 @@ def _properties(said: Any, schema: Mapping[str, Any], depth: int) -> Test:
     tests = {name: _test(each, depth + 1) for name, each in said.items()}
 
     def fit(value: Any) -> bool:
-        if not isinstance(value, dict):
-            return True
-        return all(tests[name](each) for name, each in value.items() if name in tests)
+        if isinstance(value, dict):
+            for name, each in value.items():
+                if name in tests and not tests[name](each):
+                    return False
+        return True
 
     return fit
 
@@ -100,7 +108,8 @@ def _further(said: Any, schema: Mapping[str, Any], depth: int) -> Test:
 def _required(said: Any, _schema: Any, _depth: int) -> Test:
     if not isinstance(said, list) or not all(isinstance(each, str) for each in said):
         raise _Beyond
-    return lambda value: not isinstance(value, dict) or all(name in value for name in said)
+    names = frozenset(said)
+    return lambda value: not isinstance(value, dict) or names <= value.keys()
 
 
 def _items(said: Any, _schema: Any, depth: int) -> Test:

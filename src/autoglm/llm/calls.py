@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-heard: ContextVar[Callable[[Mapping[str, str]], None] | None] = ContextVar("heard", default=None)
-"""Who is told the headers of each answer that comes in this context, refusals included."""
+
+@dataclass(slots=True)
+class Heard:
+    """What a server says beside its answer."""
+
+    headers: Mapping[str, str] | None = None
+
+
+heard: ContextVar[Heard | None] = ContextVar("heard", default=None)
+"""Takes the headers of each answer that comes in this context, refusals included.
+
+Timers keep the context that they were set in long after they were cancelled, so it must not lead to the attempt.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,8 +44,8 @@ class Exchange:
     async def __aenter__(self) -> aiohttp.ClientResponse:
         try:
             response = self._response = await self._begin()
-            if (hear := heard.get()) is not None:
-                hear(response.headers)
+            if (told := heard.get()) is not None:
+                told.headers = response.headers
             if 300 <= response.status < 400:
                 await response.__aexit__(None, None, None)
                 raise redirected(self._endpoint, response.status, response.headers.get("location", ""))

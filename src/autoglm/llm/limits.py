@@ -253,8 +253,10 @@ def read_headers(headers: Mapping[str, str]) -> dict[str, Heard]:
     found = {}
     for what in ("requests", "tokens"):
         remaining = _whole(headers.get(f"x-ratelimit-remaining-{what}"))
+        if remaining is None:
+            continue
         reset = read_reset(headers.get(f"x-ratelimit-reset-{what}"))
-        if remaining is not None and reset is not None:
+        if reset is not None:
             limit = _whole(headers.get(f"x-ratelimit-limit-{what}"))
             found[what] = Heard(limit, remaining, min(reset, LONGEST_RESET))
     return found

@@ -257,8 +257,11 @@ def _readings(value: Any, wrapped: bool) -> Iterator[Any]:
 def _candidates(text: str, schema: Schema) -> Iterator[Any]:
     """Yield the JSON values in a model's answer, the likeliest first."""
     body = _without_thoughts(text).strip().lstrip("\ufeff")
-    whole = _decoded(_decoder.decode, body)
-    if whole is not _NOTHING:
+    try:
+        whole = jsonvalue.decode(body)
+    except jsonvalue.NotJson:
+        pass
+    else:
         yield whole
         return
     for fenced in re.findall(r"```[\w-]*[ \t]*\n?(.*?)```", body, re.DOTALL):
@@ -272,6 +275,8 @@ def _candidates(text: str, schema: Schema) -> Iterator[Any]:
 
 def _without_thoughts(text: str) -> str:
     """Drop the reasoning that some servers leave in front of the answer."""
+    if "<think>" not in text:
+        return text
     return re.sub(r"^\s*<think>.*?</think>", "", text, count=1, flags=re.DOTALL)
 
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from autoglm.base.errors import TaskError
 from autoglm.llm.budgets import Judgement, Use, Verdict
-from autoglm.llm.calls import heard
+from autoglm.llm.calls import Heard, heard
 from autoglm.llm.governor import Allowed, Asker, Busy, Governor, Lane, Permit
 from autoglm.llm.limits import USUAL_ANSWER
 from autoglm.spec.model import DegradeTo, ModelLimits, OnExhausted
@@ -70,25 +70,24 @@ class Admission:
     A refusal becomes what the attempt must raise.
     """
 
-    __slots__ = ("_attempt", "_endpoint", "_headers", "_lane", "_need", "_permit", "_price", "_token")
+    __slots__ = ("_attempt", "_before", "_endpoint", "_heard", "_lane", "_need", "_permit", "_price")
 
     def __init__(
         self, attempt: Attempt, endpoint: Endpoint, lane: Lane, permit: Permit, need: Use | None, price: Price | None
     ) -> None:
         self._attempt, self._endpoint, self._lane, self._permit = attempt, endpoint, lane, permit
         self._need, self._price = need, price
-        self._headers: Mapping[str, str] | None = None
-        """Of the answer, once there is one."""
+        self._heard = Heard()
 
     def __enter__(self) -> Admission:
-        self._token = heard.set(self._hear)
+        self._before = heard.set(self._heard)
         usage = self._attempt.usage
         usage["calls"] = usage.get("calls", 0) + 1
         usage["model"] = self._endpoint.model
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        heard.reset(self._token)
+        heard.reset(self._before)
         if isinstance(error, TaskError):
             failure = self._failed(error)
             if failure is not error:
@@ -96,13 +95,10 @@ class Admission:
         elif error is not None:  # nobody waits for the call any more
             self._give_up()
 
-    def _hear(self, headers: Mapping[str, str]) -> None:
-        self._headers = headers
-
     def answered(self, used: Usage) -> None:
         """Take note of what the call used: in its budgets, in its lane and in the attempt's usage."""
         tokens = used.input_tokens + used.output_tokens
-        self._lane.leave(self._permit, tokens=tokens if used.reported else None, headers=self._headers)
+        self._lane.leave(self._permit, tokens=tokens if used.reported else None, headers=self._heard.headers)
         cost = 0.0
         if self._price is not None:
             cost = self._price.of(used.input_tokens, used.output_tokens, used.cached_tokens)
@@ -136,7 +132,7 @@ class Admission:
         return Park(due, f"refused by {self._endpoint.name}: {error.message}", memo)
 
     def _give_up(self) -> None:
-        self._lane.leave(self._permit, headers=self._headers, succeeded=False)
+        self._lane.leave(self._permit, headers=self._heard.headers, succeeded=False)
         if self._need is not None and self._attempt.account is not None:
             self._attempt.account.settle(self._attempt.node, self._need, Use())
 

@@ -100,9 +100,8 @@ class LlmGenerateTask(LlmTask):
         options = read_options(_Options, attempt.options)
         log = StreamLog(attempt.log) if options.stream else None
         prompt = options.prompt if options.prompt is not None else options.prompt_template
-        messages = build_messages(
-            options.system, options.messages or [], prompt, await _images(caller, attempt, options)
-        )
+        images = await _images(caller, attempt, options) if options.images else []
+        messages = build_messages(options.system, options.messages or [], prompt, images)
         question = Question(
             messages,
             options.call_parameters(),
@@ -147,9 +146,7 @@ def _reseeded(parameters: Mapping[str, Any], at: int) -> Mapping[str, Any]:
 
 
 async def _images(caller: Caller, attempt: Attempt, options: _Options) -> list[str]:
-    if not options.images:
-        return []
-    images = [options.images] if isinstance(options.images, str) else options.images
+    images = [options.images] if isinstance(options.images, str) else options.images or []
     endpoint = caller.endpoint(attempt, options.models[0])
     return await image_addresses(images, attempt.root, endpoint, None if attempt.offline else caller.wire)
 

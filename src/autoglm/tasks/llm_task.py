@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -63,11 +63,11 @@ class LlmTask(ABC):
                 error.details = {**(error.details or {}), "usage": dict(attempt.usage)}
             raise
 
-    async def _routed(self, caller: Caller, attempt: Attempt) -> Any:
+    def _routed(self, caller: Caller, attempt: Attempt) -> Awaitable[Any]:
         """Ask with the options of one arm, where the task's ``model`` is a split."""
         written = attempt.options.get("model")
         if not isinstance(written, Mapping):
-            return await self.answer(caller, attempt)
+            return self.answer(caller, attempt)
         from autoglm.tasks.routes import routed
 
         try:
@@ -75,7 +75,7 @@ class LlmTask(ABC):
         except msgspec.ValidationError as error:
             raise invalid_option(f"`model` is no way to choose one: {error}", "see docs/routing.md") from None
         assert split is not None
-        return await routed(attempt, split, lambda: self.answer(caller, attempt))
+        return routed(attempt, split, lambda: self.answer(caller, attempt))
 
 
 def prompt_name(written: Mapping[str, Any]) -> str:

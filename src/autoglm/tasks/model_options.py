@@ -77,8 +77,9 @@ class ModelOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     corrections: int | None = None
 
     def call_parameters(self) -> dict[str, Any]:
-        named = {name: getattr(self, name) for name in CALL_PARAMETERS}
-        return {**{name: value for name, value in named.items() if value is not None}, **(self.parameters or {})}
+        """Return what the server is told besides model and messages."""
+        found = {name: value for name in CALL_PARAMETERS if (value := getattr(self, name)) is not None}
+        return {**found, **self.parameters} if self.parameters else found
 
     @property
     def models(self) -> list[str | None]:
@@ -92,8 +93,9 @@ def read_options(kind: type[T], rendered: Mapping[str, Any]) -> T:
         options = msgspec.convert(dict(rendered), kind, strict=False)
     except msgspec.ValidationError as error:
         raise invalid_option(f"an option of the task has the wrong form: {error}") from None
-    for name in sorted(_OURS & (options.parameters or {}).keys()):
-        raise invalid_option(_reserved(name))
+    if options.parameters:
+        for name in sorted(_OURS & options.parameters.keys()):
+            raise invalid_option(_reserved(name))
     if options.model == []:
         raise invalid_option("`model` is an empty list")
     return options
