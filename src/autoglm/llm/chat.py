@@ -287,7 +287,7 @@ def _choice(endpoint: Endpoint, choice: _Choice) -> Choice:
         message_text(message.content),
         next((text for name in endpoint.profile.reasoning_at if (text := getattr(message, name, None))), None),
         choice.finish_reason,
-        tuple(_tool_call(call, at) for at, call in enumerate(message.tool_calls or ())),
+        tuple(_tool_call(call, at) for at, call in enumerate(message.tool_calls)) if message.tool_calls else (),
         read_logprobs(choice.logprobs),
     )
 
@@ -352,13 +352,13 @@ def read_usage(profile: Profile, raw: Any) -> Usage:
     """Read usage leniently: a count that is missing or odd must not lose an answer that was paid for."""
     if not isinstance(raw, dict):
         return _UNREPORTED
-    given = raw.get("prompt_tokens"), raw.get("completion_tokens")
+    prompt, completion = raw.get("prompt_tokens"), raw.get("completion_tokens")
     return Usage(
-        input_tokens=_count(given[0]),
-        output_tokens=_count(given[1]),
+        input_tokens=_count(prompt),
+        output_tokens=_count(completion),
         reasoning_tokens=_first_count(raw, profile.reasoning_tokens_at),
         cached_tokens=_first_count(raw, profile.cached_tokens_at),
-        reported=any(isinstance(count, int) for count in given),
+        reported=isinstance(prompt, int) or isinstance(completion, int),
     )
 
 
