@@ -89,3 +89,20 @@ def test_which_task_may_stand_in(scene: Scene) -> None:
     )
     scene.autoglm("validate", "flow.yaml")
     scene.shows("unknown-task", "fallback-task", "fallback-model", "unknown-model")
+
+
+def test_names_in_retry_on_that_nothing_fails_with(scene: Scene) -> None:
+    scene.write("tasks/some.py", "class OutOfStock(Exception): pass\ndef take(): raise OutOfStock\n")
+    scene.write(
+        "flow.yaml",
+        """
+        defaults: {retry: {max_attempts: 2, on: [timout]}}
+        tasks:
+          - {name: take, retry: {on: [OutOfStok, http_429, Busy]}}
+          - {name: again, handler: take}
+          - {name: more, handler: take}
+          - {name: say, prompt: hello, model: ollama/qwen3, retry: {on: [Busy]}}
+        """,
+    )
+    scene.autoglm("validate", "flow.yaml")
+    scene.shows("retry-on-unknown")

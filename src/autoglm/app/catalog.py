@@ -20,6 +20,7 @@ from autoglm.config.project import Project
 from autoglm.llm.models import BUILT_IN
 from autoglm.spec.catalog import Catalog, FunctionInfo, OptionInfo, TaskTypeInfo
 from autoglm.tasks.discover import discover, resolve_reference
+from autoglm.tasks.raised import Raised
 
 GROUP: Final = TaskTypeInfo(
     name="group",
@@ -89,6 +90,7 @@ def build_catalog(
         config=project.settings.config,
         mcp_servers=frozenset(project.settings.mcp),
         env=frozenset(project.settings.env),
+        raised=Raised(project.tasks_dir),
     )
     return catalog, diagnostics
 

@@ -85,6 +85,8 @@ class Catalog:
     """Names of the MCP servers that the settings declare."""
     env: frozenset[str] = frozenset()
     """Names of environment variables that templates may read."""
+    raised: AbstractSet[str] = frozenset()
+    """What the project's own code could fail with: ``in`` says so of any name, going over them is for suggestions."""
 
     def names(self) -> Iterable[str]:
         """Every name that a shorthand key may use."""

@@ -17,6 +17,7 @@ from autoglm.spec.checks_effect import check_effect
 from autoglm.spec.checks_failure import check_failure
 from autoglm.spec.checks_graph import check_graph
 from autoglm.spec.checks_names import check_names, check_unused_inputs
+from autoglm.spec.checks_retry import check_retry
 from autoglm.spec.checks_types import check_types
 from autoglm.spec.checks_waiting import check_waiting
 from autoglm.spec.document import Document, gc_paused
@@ -45,6 +46,7 @@ def validate(
         check_failure(workflow, scopes, report)
         check_names(workflow, scopes, catalog, report)
         check_types(workflow, scopes, catalog, report)
+        check_retry(scopes, catalog, report)
         check_calls(scopes, report)
         check_waiting(scopes, report)
         check_unused_inputs(workflow, scopes, catalog, report)
