@@ -6,6 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
 from tests.runtime.house import House
 
 from autoglm.app.session import Session
@@ -47,5 +48,46 @@ def test_a_driver_that_lives_but_is_slow_keeps_its_run(tmp_path: Path) -> None:
             assert store.get_run("r").epoch == held.epoch
             [signal] = store.signals("r")
             assert (signal.kind, signal.data["task"], signal.data["approved"]) == ("answer", "ask", True)
+
+    asyncio.run(main())
+
+
+SECRETS = """
+inputs: {pin: {type: string, secret: true}, word: {type: string, default: x}}
+tasks:
+  - {name: ask, type: approval, message: Well}
+  - {name: go, type: wait, signal: go}
+  - {name: use, script: "true", env: {A: "{{ secrets.PLAIN_NAME }}", B: "{{ inputs.pin }}"}, depends_on: [ask, go]}
+"""
+
+
+def test_secrets_in_answers_to_a_run_that_nobody_drives_are_masked_before_they_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(tmp_path)
+    house.write("true", "")
+    house.write(".env", "FILED=hidden-in-file\n")
+    monkeypatch.setenv("PLAIN_NAME", "hidden-by-name")
+    monkeypatch.setenv("SHOP_KEY", "hidden-key")
+    monkeypatch.setenv("AUTOGLM_INPUT_PIN", "hidden-pin")
+    flow = house.write("flow.yaml", SECRETS)
+    said = "hidden-in-file hidden-by-name hidden-key hidden-pin plain"
+
+    async def main() -> None:
+        with Session(Project.find(flow)) as session:
+
+            class Leaver:
+                def on_events(self, events: object, at: float) -> None:
+                    if "QuestionAsked(task='go'" in str(events):
+                        session.drain()
+
+                def on_log(self, line: object) -> None: ...
+
+            await session.run(session.load(flow), {"pin": "hidden-pin"}, run_id="r", observers=[Leaver()])
+            await session.answer("r", "ask", approved=True, by="ann", data={"a": said}, comment=said)
+            await session.signal("r", "go", data=[said], by="ann")
+            texts = [bytes(each.payload) for each in session.store.read("r")]
+            assert not [text for text in texts if b"hidden" in text]
+            assert sum(text.count(b"*** *** *** *** plain") for text in texts) >= 3
 
     asyncio.run(main())

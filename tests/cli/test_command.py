@@ -289,3 +289,24 @@ def test_init_makes_a_project_that_runs_and_passes_its_own_tests(autoglm: Autogl
     assert again.returncode == 2
     assert "error[init-exists]" in again.stderr
     assert {path: path.read_bytes() for path in fresh.rglob("*") if path.is_file()} == before
+
+
+def test_what_waits_is_listed_told_of_when_continued_and_need_not_be_waited_for(autoglm: Autoglm, project: Path):
+    (project / "ask.yaml").write_text(
+        "tasks:\n  - {name: ask, type: approval, message: good?}\n  - {name: more, type: approval, message: and?}\n"
+    )
+    (project / "done.yaml").write_text("tasks: [{name: w, type: wait, for: 0}]\n")
+    assert autoglm("run", "done.yaml").returncode == 0
+    assert autoglm("run", "ask.yaml", "--no-wait", "--run-id", "a1").returncode == 130
+    listed = json.loads(autoglm("list", "--status", "waiting", "--json").stdout)
+    assert [run["run_id"] for run in listed["runs"]] == ["a1"]
+    resumed = autoglm("resume", "a1", "--no-wait")
+    assert resumed.returncode == 130
+    assert "ask waits: good? (answer: autoglm approve a1 ask)" in resumed.stdout
+    assert autoglm("reject", "a1", "ask").returncode == 0
+    assert autoglm("approve", "a1", "more").returncode == 0
+    assert autoglm("resume", "a1", "-q").returncode == 1
+    retried = autoglm("retry", "a1", "--no-wait")
+    assert retried.returncode == 130
+    assert "ask waits: good? (answer: autoglm approve a1 ask)" in retried.stdout
+    assert autoglm("list", "--status", "wating").stderr.count("did you mean `waiting`?") == 1

@@ -108,3 +108,13 @@ def test_a_reader_who_leaves_does_not_stop_the_run():
     watch.on_events([m.AttemptStarted("a", 1)], 1.0)
     watch.on_events([m.AttemptSucceeded("a", 1)], 2.0)
     assert watch.view.tasks["a"].status == "succeeded"
+
+
+def test_what_a_continued_run_waits_for_is_told_first():
+    out = io.StringIO()
+    watch = printer(out)
+    watch.view.where = " --project x"
+    watch.view.questions = {f"ask[{n}]": m.Question("approval", "good?") for n in range(22)}
+    watch.tell_questions(0.0)
+    assert lines(out)[0] == "ask[0] waits: good? (answer: autoglm approve 1abc --project x 'ask[0]')"
+    assert lines(out)[20:] == ["2 more wait: autoglm show 1abc --project x"]

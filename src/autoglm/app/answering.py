@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from autoglm.app.secret_views import known_secrets
 from autoglm.base import jsonvalue
 from autoglm.base.errors import UsageError
 from autoglm.engine import messages as m
@@ -17,6 +18,7 @@ from autoglm.engine import waiting
 from autoglm.engine.codec import decode_record, encode_record
 from autoglm.engine.machine import Run
 from autoglm.engine.states import RUN_FINAL
+from autoglm.runtime.answers import news_of
 from autoglm.runtime.owner import is_alive, this_process
 from autoglm.runtime.projection import run_update, take_rows
 from autoglm.stores.protocol import Append, LeaseHeld
@@ -43,36 +45,23 @@ class Told:
 
 async def answer(session: Session, run_id: str, task: str, *, approved: bool, by: str, data: Any, comment: str) -> Told:
     """Answer what a task asks. Raises UsageError with why it does not count, or that the run has ended."""
-    text = None if data is None else _as_json(data)
-
-    def news(ref: int) -> m.Answer:
-        return m.Answer(task, approved, by, text, comment, ref)
-
-    def check(run: Run, now: float) -> waiting.Refusal | None:
-        return waiting.refusal(run, news(0), now)
-
-    body = {"task": task, "approved": approved, "by": by, "data": data, "comment": comment}
-    return await _tell(session, run_id, "answer", body, news, check)
+    body = {"task": task, "approved": approved, "by": by, "data": _plain(data), "comment": comment}
+    return await _tell(session, run_id, "answer", body)
 
 
 async def signal(session: Session, run_id: str, name: str, *, data: Any, by: str) -> Told:
     """Let what waits for a signal go on. Raises UsageError: ``signal-not-awaited``, ``run-ended``."""
-    text = _as_json(data)
-
-    def news(ref: int) -> m.SignalGiven:
-        return m.SignalGiven(name, text, by, ref)
-
-    def check(run: Run, now: float) -> waiting.Refusal | None:
-        return waiting.signal_refusal(run, name)
-
-    return await _tell(session, run_id, "signal", {"name": name, "data": data, "by": by}, news, check)
+    return await _tell(session, run_id, "signal", {"name": name, "data": _plain(data), "by": by})
 
 
-async def _tell(session: Session, run_id: str, kind: str, body: Any, news: Any, check: Any) -> Told:
+async def _tell(session: Session, run_id: str, kind: str, body: dict[str, Any]) -> Told:
     row = session.store.get_run(run_id)
     if row.status in RUN_FINAL:
         raise UsageError(f"run {run_id} has already ended: {row.status}", code="run-ended")
-    _raise(check(session.open_run(run_id)[0], session.now()))
+    run = session.open_run(run_id)[0]
+    body = known_secrets(session.project, run).scrub_value(body)
+    news = news_of(kind, body)
+    _raise(_refusal(run, news, session.now()))
     owner = session.store.get_run(run_id).owner
     if owner is not None and (owner == this_process() or is_alive(owner)):
         # Driven here, the lease would be given to us, too; from a driver that is slow, an answer may not take it.
@@ -82,19 +71,23 @@ async def _tell(session: Session, run_id: str, kind: str, body: Any, news: Any, 
     except LeaseHeld:
         return await _leave(session, row, kind, body)
     try:
-        return _journal(session, lease, news, check)
+        return _journal(session, lease, news)
     finally:
         session.store.release(lease)
 
 
-def _journal(session: Session, lease: Lease, news: Any, check: Any) -> Told:
+def _refusal(run: Run, news: m.Answer | m.SignalGiven, now: float) -> waiting.Refusal | None:
+    return waiting.refusal(run, news, now) if isinstance(news, m.Answer) else waiting.signal_refusal(run, news.name)
+
+
+def _journal(session: Session, lease: Lease, news: m.Answer | m.SignalGiven) -> Told:
     """Journal an answer to a run that nobody drives. What follows from it is decided by whoever goes on with it."""
     run, last, _ = session.replayed(lease.run_id)
     now = session.now()
     if run.is_final:
         raise UsageError(f"run {lease.run_id} has already ended: {run.status}", code="run-ended")
-    _raise(check(run, now))
-    decision = run.note(news(0), now)
+    _raise(_refusal(run, news, now))
+    decision = run.note(news, now)
     append = Append(
         run_id=lease.run_id,
         epoch=lease.epoch,
@@ -131,8 +124,9 @@ def _raise(refused: waiting.Refusal | None) -> None:
         raise UsageError(refused.message, code=refused.code, hint=refused.hint)
 
 
-def _as_json(data: Any) -> bytes:
+def _plain(data: Any) -> Any:
+    """Return JSON data. Raises UsageError ``bad-data``."""
     try:
-        return jsonvalue.encode(data)
+        return jsonvalue.plain(data)
     except jsonvalue.NotJson as error:
         raise UsageError(f"the data is not JSON: {error}", code="bad-data", hint=error.hint) from None

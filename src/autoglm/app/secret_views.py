@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from autoglm.base.errors import TaskError
 from autoglm.base.redaction import Redactor, Secret
 from autoglm.config.project import Project
 from autoglm.spec.expressions import ExpressionError
+
+if TYPE_CHECKING:
+    from autoglm.engine.machine import Run
+
+
+_SENSITIVE: Final = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+_NAMED: Final = re.compile(r"\bsecrets(?:\.(\w+)|\[\\?[\"']([\w-]+))")
+INPUT_PREFIX: Final = "AUTOGLM_INPUT_"
+"""What a variable is called that gives a secret input again, before the input's name."""
 
 
 class SecretView(Mapping[str, Any]):
@@ -33,6 +43,26 @@ class SecretView(Mapping[str, Any]):
         return len(self._secrets)
 
 
+def known_secrets(project: Project, run: Run) -> Redactor:
+    """Return what hides the secrets that may come up in a run which nobody drives.
+
+    Those are the project's own, those that the run's workflow names, its keys for models, and its secret inputs as far
+    as the environment gives them. Raises TaskError when ``.env`` cannot be read.
+    """
+    redactor = Redactor()
+    workflow = run.graph.workflow
+    text = workflow.model_dump_json(by_alias=True) if run.reads_secrets() else ""
+    named = {one or other for one, other in _NAMED.findall(text)}
+    for name in {*project.secrets, *named}:
+        redactor.add(project.secrets.get(name, ""))
+    for name, value in project.environ.items():
+        if name.upper().endswith(_SENSITIVE):
+            redactor.add(value)
+    for name in run.created.secret_inputs if run.created is not None else ():
+        redactor.add(project.environ.get(INPUT_PREFIX + name.upper(), ""))
+    return redactor
+
+
 class Environment(Mapping[str, str]):
     """Where model keys are looked up: the process environment, then the project's ``.env``."""
 
@@ -45,7 +75,7 @@ class Environment(Mapping[str, str]):
         if name not in self._secrets:
             raise KeyError(name)
         value = self._secrets[name]
-        if name.upper().endswith(("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")):
+        if name.upper().endswith(_SENSITIVE):
             self._redactor.add(value)
         return str(value)
 

@@ -20,7 +20,7 @@ from autoglm.app.inputs import check_inputs
 from autoglm.app.loading import Loaded, load_file
 from autoglm.app.plugins import find_plugin, load_stores
 from autoglm.app.report import RunReport, report
-from autoglm.app.secret_views import SecretView
+from autoglm.app.secret_views import INPUT_PREFIX, SecretView
 from autoglm.app.telemetry import open_telemetry
 from autoglm.base.diagnostics import Diagnostic
 from autoglm.base.errors import UsageError
@@ -44,7 +44,6 @@ from autoglm.stores.protocol import Lease, LeaseHeld, RunRow, Store
 if TYPE_CHECKING:
     from autoglm.app.correcting import Correction
 
-INPUT_PREFIX = "AUTOGLM_INPUT_"
 """``AUTOGLM_INPUT_TOKEN`` in the environment gives the secret input ``token`` again when a run is resumed."""
 
 

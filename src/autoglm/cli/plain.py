@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, TextIO
 
 from autoglm.base.durations import format_duration
 from autoglm.cli.measure import clip, duration_of, harmless
 from autoglm.cli.rows import TaskView
 from autoglm.cli.view import Change, RunView
+from autoglm.engine.waiting import in_words
 
 if TYPE_CHECKING:
     from autoglm.engine.messages import Event
@@ -48,6 +50,18 @@ class PlainPrinter:
         """Write a task's own line, when asked to be verbose."""
         if self._verbose and not self._quiet:
             self._write([f"{line.task} | {harmless(line.text)}"], line.at)
+
+    def tell_questions(self, at: float) -> None:
+        """Write what a run that is continued waits for already."""
+        view = self.view
+        lines = []
+        for task, question in islice(view.questions.items(), _ITEM_LINES):
+            answer = f" (answer: {view.how_to_answer(task, question)})"
+            lines.append(f"{harmless(task)} waits{_tail(harmless(in_words(question)))}{answer}")
+        if len(view.questions) > _ITEM_LINES:
+            more = len(view.questions) - _ITEM_LINES
+            lines.append(f"{more:,} more wait: autoglm show {view.run_id}{view.where}")
+        self._write(lines, at)
 
     def say(self, text: str, at: float) -> None:
         """Write a line of our own."""

@@ -103,6 +103,8 @@ async def _drive(session: Session, start: Start, manner: Manner, strays: Strays)
         strays.scrub = lambda text: run.scrub(text)
         seed(view, run)
         begin()
+        if watcher is printer:
+            printer.tell_questions(time.time())
 
     leaver = Leaver(session)
     say = watcher.say

@@ -11,14 +11,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
-from autoglm.base import jsonvalue
 from autoglm.base.errors import StoreError
 from autoglm.engine import messages as m
 from autoglm.engine.codec import encode_record
 from autoglm.engine.machine import Run
 from autoglm.engine.states import RunStatus
+from autoglm.runtime.answers import news_of
 from autoglm.runtime.dispatch import Dispatcher, Toolbox
 from autoglm.runtime.journal import Journal
 from autoglm.runtime.observer import Observer
@@ -330,19 +329,4 @@ class Runner:
         elif signal.kind == "resume":
             self.post(m.Resume())
         elif isinstance(signal.data, dict) and signal.kind in ("answer", "signal"):
-            self.post(self._told(signal.kind, signal.data, signal.number))
-
-    def _told(self, kind: str, body: dict[str, Any], number: int) -> m.Stimulus:
-        """Return an answer or a signal that was left, without secrets."""
-        body = self._tools.redactor.scrub_value(body)
-        data = jsonvalue.encode(body.get("data"))
-        if kind == "signal":
-            return m.SignalGiven(str(body.get("name")), data, str(body.get("by", "")), number)
-        return m.Answer(
-            str(body.get("task")),
-            body.get("approved") is True,
-            str(body.get("by", "")),
-            None if body.get("data") is None else data,
-            str(body.get("comment", "")),
-            number,
-        )
+            self.post(news_of(signal.kind, self._tools.redactor.scrub_value(signal.data), signal.number))

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _SHOWN_QUESTIONS = 20
+_WAITING = "waiting"
+"""A run of which nothing runs, and something waits; in the store it is running, or paused."""
+_MOST_RUNS = 10_000
 
 
 def list_runs(
@@ -33,9 +36,12 @@ def list_runs(
     from autoglm.cli.tables import say_table
     from autoglm.engine.states import RunStatus
 
-    _check_status(status, [each.value for each in RunStatus])
+    _check_status(status, [*(each.value for each in RunStatus), _WAITING])
     with open_session(project, store) as session:
-        rows = session.store.list_runs(status=status, workflow=workflow, limit=limit)
+        if status == _WAITING:
+            rows = _waiting(session, workflow)[:limit]
+        else:
+            rows = session.store.list_runs(status=status, workflow=workflow, limit=limit)
         if json:
             say_json({"runs": [run_data(row) for row in rows]})
         elif not rows:
@@ -50,10 +56,19 @@ def list_runs(
 
 
 def _shown_status(row: RunRow) -> str:
-    """Return the status; `waiting` for a run of which nothing runs, and something waits."""
+    """Return the status as lists tell it."""
     is_open = row.status in ("running", "paused")
     counts = row.counts
-    return "waiting" if is_open and counts.get("paused") and not counts.get("running") else row.status
+    return _WAITING if is_open and counts.get("paused") and not counts.get("running") else row.status
+
+
+def _waiting(session: Session, workflow: str | None) -> list[RunRow]:
+    """Return the runs that wait for a person, a signal or a time, newest first."""
+    found: list[RunRow] = []
+    for status in ("running", "paused"):
+        found += session.store.list_runs(status=status, workflow=workflow, limit=_MOST_RUNS)
+    waiting = [row for row in found if _shown_status(row) == _WAITING]
+    return sorted(waiting, key=lambda row: row.created_at, reverse=True)
 
 
 def show(

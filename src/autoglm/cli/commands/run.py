@@ -138,6 +138,7 @@ def retry(
     verbose: options.Verbose = False,
     max_parallel: options.MaxParallel = None,
     budget: options.Budget = None,
+    no_wait: options.NoWait = False,
     project: options.Project = None,
     store: options.Store = None,
 ) -> int:
@@ -156,7 +157,8 @@ def retry(
         correction = plan_retry(session, session.find_run(run), from_ or (), _file(with_changes, as_recorded))
         is_special = bool(from_) or with_changes
         ask = Ask(plan, is_special and not yes, show=plan or is_special)
-        return _go_on(session, session.retry, correction, inputs, ask, Manner(json, quiet, verbose), limited)
+        manner = Manner(json, quiet, verbose, no_wait=no_wait)
+        return _go_on(session, session.retry, correction, inputs, ask, manner, limited)
 
 
 class Ask(NamedTuple):
