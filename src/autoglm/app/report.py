@@ -10,22 +10,33 @@ import msgspec
 from autoglm.app.questions import OpenQuestion, open_questions
 from autoglm.base.errors import Failure
 from autoglm.engine.machine import Run
-from autoglm.engine.state import Instance, stored_text
+from autoglm.engine.state import UNREAD, Instance, result_text, stored_text
 from autoglm.engine.states import RunStatus, TaskStatus
 
 
-@dataclass(frozen=True, slots=True)
-class TaskReport:
+class TaskReport(msgspec.Struct, frozen=True):
     """One task of the root scope. ``error`` is ``{code, message, hint}`` or None."""
 
     status: str
-    attempts: int
-    result: Any
-    error: dict[str, Any] | None
+    attempts: int = 0
+    text: bytes | None = None
+    """JSON text of what it gave; None when it has not succeeded."""
+    error: dict[str, Any] | None = None
     reason: str | None = None
     """Why it was skipped."""
     degraded: dict[str, Any] | None = None
     """What went wrong with a task that succeeded all the same, by what ``on_error`` gives instead."""
+    _value: Any = UNREAD
+
+    @property
+    def result(self) -> Any:
+        """What it gave, None when it has not succeeded: read when it is first asked for, as few of many are."""
+        if self._value is UNREAD:
+            msgspec.structs.force_setattr(self, "_value", None if self.text is None else msgspec.json.decode(self.text))
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"<{self.status} after {self.attempts} attempts: {self.error or self.reason or self.result!r}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +118,12 @@ def _error(failure: Failure) -> dict[str, Any]:
 
 def _task(run: Run, instance: Instance | None) -> TaskReport:
     if instance is None:
-        return TaskReport(TaskStatus.PENDING.value, 0, None, None)
+        return TaskReport(TaskStatus.PENDING.value)
     failure = instance.failure
     error = degraded = None
     if failure is not None and instance.status is TaskStatus.SUCCEEDED:
         degraded = {"code": failure.code, "message": failure.message}
     elif failure is not None:
         error = {"code": failure.code, "message": failure.message, "hint": failure.hint}
-    result = run.result_of(instance) if instance.status is TaskStatus.SUCCEEDED else None
-    return TaskReport(instance.status.value, instance.attempt, result, error, instance.reason, degraded)
+    text = result_text(instance, run.load) if instance.status is TaskStatus.SUCCEEDED else None
+    return TaskReport(str(instance.status), instance.attempt, text, error, instance.reason, degraded)

@@ -19,7 +19,7 @@ from autoglm.engine import messages as m
 from autoglm.engine.names import Names
 from autoglm.engine.state import Instance
 from autoglm.graph.model import Decider, Node
-from autoglm.spec.expressions import ExpressionError
+from autoglm.spec.expressions import UNTOLD, ExpressionError
 
 if TYPE_CHECKING:
     from autoglm.engine.machine import Run
@@ -40,7 +40,7 @@ def decide(run: Run, instance: Instance) -> None:
     except ExpressionError as error:
         run.fail(instance, run.as_failure(error))
         return
-    run.emit(m.TaskSucceeded(instance.id, msgspec.Raw(msgspec.json.encode(outcome))))
+    run.emit(m.TaskSucceeded(instance.id, msgspec.Raw(msgspec.json.encode(outcome))), instance)
 
 
 def outcome_of(run: Run, instance: Instance, output: Any) -> bytes:
@@ -64,8 +64,11 @@ def _by_rules(run: Run, instance: Instance, own: Mapping[str, Any] | None) -> di
             if branches:
                 break
         else:
-            holds = rule.when.evaluate(names)
-            _note(operands, rule.operands, names)
+            holds, compared = rule.when.weigh(names)
+            if compared is UNTOLD or len(rule.operands) != 1:
+                _note(operands, rule.operands, names)
+            elif len(operands) < _OPERANDS:
+                operands.setdefault(rule.operands[0][0], _shortened(compared))
             if not holds:
                 continue
         branches.append(rule.action)
@@ -106,7 +109,7 @@ def label_actions(labels: Any) -> dict[str, str]:
 
 
 def _record(node: Node, branches: list[str], rules: list[str], operands: dict[str, Any]) -> dict[str, Any]:
-    not_taken = [action for action in node.targets if action not in branches]
+    not_taken = [action for action in node.targets if action not in branches] if branches else node.targets
     return {"branches": branches, "rules": rules, "operands": operands, "not_taken": not_taken}
 
 

@@ -17,8 +17,8 @@ import msgspec
 
 from autoglm.engine.messages import Blob
 from autoglm.engine.state import Instance, Scope
-from autoglm.engine.states import FAILURES, TaskStatus
-from autoglm.graph.model import Edge, Node
+from autoglm.engine.states import FAILURES, FINAL, TaskStatus
+from autoglm.graph.model import Node
 from autoglm.spec.model import Join, Outcome
 
 
@@ -55,29 +55,31 @@ class _Taken(msgspec.Struct):
 
 
 _taken = msgspec.json.Decoder(_Taken).decode
+_NOTHING_TAKEN = b'{"branches":[]'
+"""How the result of a decision begins that took no branch: nothing else of it needs to be read then."""
 
 
 def judge(node: Node, scope: Scope) -> Judgement:
     """Judge a task whose upstreams have all ended, or that need not wait for all of them."""
     edges = node.edges
+    if not edges:
+        return _RUN
     if len(edges) == 1 and edges[0].accepts is None and not edges[0].is_branch:
         upstream = scope.instances[edges[0].upstream]
         if upstream is not None and upstream.status is TaskStatus.SUCCEEDED and node.join is not Join.ONE_FAILED:
             return _RUN
-    if not edges:
-        return _RUN
     return _judge_edges(node, scope)
 
 
 def _judge_edges(node: Node, scope: Scope) -> Judgement:
-    ok: list[str] = []
-    skipped: list[str] = []
-    bad: list[str] = []
-    not_chosen: list[str] = []
+    ok: list[Instance] = []
+    skipped: list[Instance] = []
+    bad: list[Instance] = []
+    not_chosen: list[Instance] = []
     chosen = waiting = False
     for edge in node.edges:
         upstream = scope.instances[edge.upstream]
-        if upstream is None or not upstream.is_final:
+        if upstream is None or upstream.status not in FINAL:
             waiting = True
             continue
         if edge.is_data:
@@ -88,27 +90,27 @@ def _judge_edges(node: Node, scope: Scope) -> Judgement:
                 reason = f"`{upstream.node.name}` ended {outcome(upstream)}, not {wanted}"
                 return Judgement(Verdict.SKIP, reason, upstream.is_failure)
             is_awaited_failure = node.join is Join.ONE_FAILED and upstream.is_failure
-            (bad if is_awaited_failure else ok).append(upstream.node.name)
+            (bad if is_awaited_failure else ok).append(upstream)
         elif edge.is_branch and upstream.status is TaskStatus.SUCCEEDED:
-            chosen = chosen or _is_chosen(upstream, node, edge)
-            (ok if chosen else not_chosen).append(f"`{upstream.node.name}` chose another branch")
+            chosen = chosen or _is_chosen(upstream, node)
+            (ok if chosen else not_chosen).append(upstream)
         elif edge.is_branch and not upstream.is_failure:  # nobody decided, so nothing was chosen
-            not_chosen.append(f"`{upstream.node.name}` was skipped")
+            not_chosen.append(upstream)
         elif upstream.status is TaskStatus.SUCCEEDED:
-            ok.append(upstream.node.name)
+            ok.append(upstream)
         elif upstream.is_failure:
-            (bad if _is_bad(upstream) else ok).append(upstream.node.name)
+            (bad if _is_bad(upstream) else ok).append(upstream)
         else:
-            skipped.append(upstream.node.name)
+            skipped.append(upstream)
     if not_chosen and not chosen and not waiting:
-        return Judgement(Verdict.SKIP, not_chosen[0])
+        return Judgement(Verdict.SKIP, _why_not(not_chosen[0]))
     if waiting and not _has_read(node, scope):
         return _WAIT
     if node.join in _ASK_FOR_SUCCESS:
         read = [scope.instances[edge.upstream] for edge in node.edges if edge.is_data]
-        bad += [each.node.name for each in read if each is not None and _is_bad(each)]
+        bad += [each for each in read if each is not None and _is_bad(each)]
         if node.join is Join.ALL_SUCCEEDED:
-            skipped += [each.node.name for each in read if each is not None and each.status is TaskStatus.SKIPPED]
+            skipped += [each for each in read if each is not None and each.status is TaskStatus.SKIPPED]
     return _by_join(node.join, ok, skipped, bad, waiting=waiting)
 
 
@@ -123,7 +125,16 @@ def _is_bad(upstream: Instance) -> bool:
     return upstream.is_failure and (upstream.upstream_failed or not upstream.node.tolerated)
 
 
-def _by_join(join: Join, ok: list[str], skipped: list[str], bad: list[str], *, waiting: bool) -> Judgement:
+def _why_not(decision: Instance) -> str:
+    """Return why a branch is not taken. Where nobody decided, nothing was chosen."""
+    return f"`{decision.node.name}` " + (
+        "chose another branch" if decision.status is TaskStatus.SUCCEEDED else "was skipped"
+    )
+
+
+def _by_join(
+    join: Join, ok: list[Instance], skipped: list[Instance], bad: list[Instance], *, waiting: bool
+) -> Judgement:
     if join is Join.ONE_SUCCEEDED and ok:
         return _RUN
     if join is Join.ONE_FAILED and bad:
@@ -135,15 +146,17 @@ def _by_join(join: Join, ok: list[str], skipped: list[str], bad: list[str], *, w
     if join is Join.ONE_FAILED:
         return Judgement(Verdict.SKIP, "no upstream failed")
     if bad:
-        return Judgement(Verdict.SKIP, f"`{bad[0]}` did not succeed", upstream_failed=True)
+        return Judgement(Verdict.SKIP, f"`{bad[0].node.name}` did not succeed", upstream_failed=True)
     if join is Join.ALL_SUCCEEDED and skipped:
-        return Judgement(Verdict.SKIP, f"`{skipped[0]}` was skipped")
+        return Judgement(Verdict.SKIP, f"`{skipped[0].node.name}` was skipped")
     if ok:
         return _RUN
-    return Judgement(Verdict.SKIP, f"`{skipped[0]}` was skipped" if len(skipped) == 1 else "every upstream was skipped")
+    is_one = len(skipped) == 1
+    return Judgement(Verdict.SKIP, f"`{skipped[0].node.name}` was skipped" if is_one else "every upstream was skipped")
 
 
-def _is_chosen(decision: Instance, node: Node, edge: Edge) -> bool:
-    if decision.result is None or isinstance(decision.result, Blob):
+def _is_chosen(decision: Instance, node: Node) -> bool:
+    result = decision.result
+    if result is None or isinstance(result, Blob) or result.startswith(_NOTHING_TAKEN):
         return False
-    return node.name in _taken(decision.result).branches
+    return node.name in _taken(result).branches

@@ -42,7 +42,7 @@ from autoglm.engine import (
     waiting,
 )
 from autoglm.engine import messages as m
-from autoglm.engine.joins import Verdict, judge
+from autoglm.engine.joins import Judgement, Verdict, judge
 from autoglm.engine.names import Names, Upstream, World
 from autoglm.engine.run_state import RunState
 from autoglm.engine.snapshot import snapshot
@@ -165,10 +165,12 @@ class Run(RunState):
         text = self._unsaved.get(blob.digest)
         return self._load_stored(blob) if text is None else text
 
-    def emit(self, event: m.Event) -> None:
-        """Make an event a fact of this decision."""
+    def emit(self, event: m.Event, about: Instance | None = None) -> None:
+        """Make an event a fact of this decision. ``about`` is the instance it names, where that is at hand."""
         self._events.append(event)
+        self._about = about
         self.apply(event, self._now)
+        self._about = None
 
     def command(self, command: m.Command) -> None:
         """Ask the runtime for something, once the events of this decision are committed."""
@@ -454,13 +456,9 @@ class Run(RunState):
     def _unblocked(self, instance: Instance) -> None:
         if instance.status is not _S.PENDING or instance.queued or instance.scope.cancelled or self.is_final:
             return
-        judgement = judge(instance.node, instance.scope)
-        if judgement.verdict is Verdict.WAIT:
-            return
-        if judgement.verdict is Verdict.SKIP:
-            self.emit(m.TaskSkipped(instance.id, judgement.reason, judgement.upstream_failed))
-            return
         node = instance.node
+        if node.edges and not self._is_let_run(instance, judge(node, instance.scope)):
+            return
         if node.spare is not None:
             self.emit(m.TaskSkipped(instance.id, f"it stands in for `{node.spare}`, only if that fails"))
             return
@@ -477,19 +475,25 @@ class Run(RunState):
         else:
             self._ready.push(instance)
 
+    def _is_let_run(self, instance: Instance, judgement: Judgement) -> bool:
+        if judgement.verdict is Verdict.SKIP:
+            self.emit(m.TaskSkipped(instance.id, judgement.reason, judgement.upstream_failed), instance)
+        return judgement.verdict is Verdict.RUN
+
     def condition_holds(self, instance: Instance) -> bool:
         """Ask ``when``; where it is false, or cannot be asked, the instance ends here."""
         when = instance.node.when
         if when is None:
             return True
         try:
-            holds = bool(when.evaluate(Names(self.world, instance)))
+            holds = when.evaluate(Names(self.world, instance))
         except ExpressionError as error:
             self.fail(instance, self.as_failure(error))
             return False
         if not holds:
-            self.emit(m.TaskSkipped(instance.id, f"`when` is false: {instance.node.task.when}"))
-        return holds
+            reason = f"`when` is false: {instance.node.task.when}"
+            self.emit(m.TaskSkipped(instance.id, reason), instance if instance.index is None else None)
+        return bool(holds)
 
     def _start_ready(self) -> bool:
         """Start what is ready while there is room; return whether anything happened that must be settled."""

@@ -7,6 +7,7 @@ run's inputs; its variables; the fields of its single upstream's result.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from autoglm.engine.state import Frame, Instance, Scope
@@ -14,6 +15,7 @@ from autoglm.engine.states import TaskStatus
 
 Decode = Callable[[Instance], Any]
 _AT_END = ("error", "run")
+_NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 _FIELDS = ("result", "output", "status", "error")
 
 
@@ -150,29 +152,32 @@ class Names:
         self.instance = instance
         self.own = own
         """``output`` and ``result`` of the task itself, in its own ``result:``."""
-        self.arguments: Mapping[str, Any] = {}
+        self.arguments: Mapping[str, Any] = _NO_ARGUMENTS
 
     def __call__(self, name: str) -> Any:
-        for at in self.instance.near():
-            if at.index is not None:
-                loop = at.node.loop
-                if loop is not None and name in (loop.item_name, "item"):
-                    return self.item(at)
-                if name == "index":
-                    return at.index
-                if name == "previous" and loop is not None and loop.repeat is not None:
-                    return self.previous(at)
+        instance = self.instance
+        if instance.scope.in_loop or instance.index is not None or instance.is_beside:
+            for at in instance.near():
+                if at.index is not None:
+                    loop = at.node.loop
+                    if loop is not None and name in (loop.item_name, "item"):
+                        return self.item(at)
+                    if name == "index":
+                        return at.index
+                    if name == "previous" and loop is not None and loop.repeat is not None:
+                        return self.previous(at)
         if name in self.arguments:
             return self.arguments[name]
         if self.own is not None and name in self.own:
             return self.own[name]
-        if name in _AT_END and (section := _section(self.instance)) is not None:
+        if name in _AT_END and (section := _section(instance)) is not None:
             return self.world.at_end(section)[name]
-        values = self._values()
+        frame = instance.scope.frame
+        values = self.world.values if frame is None else self.world.enter(frame)
         if name in values:
             return values[name]
         if name == "tasks":
-            return TasksView(self.instance.scope, self.world)
+            return TasksView(instance.scope, self.world)
         for nearer in ("inputs", "vars"):
             if name in values[nearer]:
                 return values[nearer][name]

@@ -53,7 +53,7 @@ from autoglm.engine.state import (
     result_text,
     stored_text,
 )
-from autoglm.engine.states import RunStatus, TaskStatus, step, step_run
+from autoglm.engine.states import BAD_ENDS, RUN_FINAL, RunStatus, TaskStatus, step, step_run
 from autoglm.engine.usage import Spent
 from autoglm.graph.model import Graph
 from autoglm.spec.model import Join
@@ -108,6 +108,8 @@ class RunState:
         """What the ids of instances begin with that are no more since this was last cleared."""
         self.max_parallel = graph.workflow.max_parallel
         self._numbered = 0
+        self._about: Instance | None = None
+        """What the event is about that is being noted, where whoever made it has that at hand."""
         self._made: Instance | None = None
         """The next item of a loop while it is decided on, so that it need not be made twice."""
         self._scopes: dict[str, Scope] = {"": self.root}
@@ -172,7 +174,7 @@ class RunState:
 
     @property
     def is_final(self) -> bool:
-        return self.status in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
+        return self.status in RUN_FINAL
 
     @property
     def attempts(self) -> Mapping[str, Instance]:
@@ -240,6 +242,8 @@ class RunState:
 
     def _find(self, task_id: str) -> Instance:
         """Return the instance by its id, made when it has not been heard of."""
+        if self._about is not None:
+            return self._about
         found = self._active.get(task_id)
         if found is not None:
             return found
@@ -292,7 +296,7 @@ class RunState:
         if is_new:
             self._numbered += 1
             instance.number = self._numbered
-        if not instance.is_beside:
+        if instance.undoes is None and instance.stands_for is None:
             counts = self.counts
             if not is_new:  # whoever was set back counts as pending until it goes on
                 counts[old] -= 1
@@ -305,7 +309,7 @@ class RunState:
         """Note that an instance has begun: it counts as active in its scope until it ends."""
         if instance.status is _S.PENDING:
             instance.began = self.completed
-            if instance.index is None and not instance.is_beside:
+            if instance.index is None and instance.undoes is None and instance.stands_for is None:
                 instance.scope.active += 1
         self.move(instance, _S.RUNNING, at)
         self._active[instance.id] = instance
@@ -354,13 +358,14 @@ class RunState:
         scope.left -= 1
         if begun:
             scope.active -= 1
-        if instance.is_failure and not instance.upstream_failed and not instance.node.tolerated:
+        if status in BAD_ENDS and not instance.upstream_failed and not instance.node.tolerated:
             scope.failed.append(instance.node.name)
+        unmet = scope.unmet
         for local in instance.node.successors:
-            scope.unmet[local] -= 1
-            if scope.unmet[local] == 0 or scope.plan.nodes[local].join in _EARLY:
+            unmet[local] -= 1
+            if unmet[local] == 0 or scope.plan.nodes[local].join in _EARLY:
                 self.unblock(scope.instance(local))
-        if scope.is_done:
+        if scope.left == 0 or scope.is_done:
             self.ended(scope.owner)
 
     def _item_ended(self, item: Instance) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from autoglm.base import jsonvalue
 from autoglm.base.errors import Failure
 from autoglm.engine.messages import Blob, Question
-from autoglm.engine.states import FAILURES, FINAL, TaskStatus
+from autoglm.engine.states import BAD_ENDS, FINAL, TaskStatus
 from autoglm.graph.model import Callee, Node, Repeat, ScopePlan
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Instance:
     @property
     def is_failure(self) -> bool:
         """It ended badly: it failed, was cancelled, or was skipped because something before it failed."""
-        return self.status in FAILURES or self.status is TaskStatus.CANCELLED or self.upstream_failed
+        return self.status in BAD_ENDS or self.upstream_failed
 
     @property
     def stem(self) -> Instance:
@@ -243,6 +243,7 @@ class Scope:
         "end",
         "failed",
         "frame",
+        "in_loop",
         "instances",
         "left",
         "opens_frame",
@@ -258,6 +259,10 @@ class Scope:
         self.opens_frame = callee is not None and owner is not None
         if callee is not None and owner is not None:
             self.frame = Frame(callee, owner)
+        self.in_loop: bool = (
+            owner is not None and not self.opens_frame and (owner.index is not None or owner.scope.in_loop)
+        )
+        """A loop around it binds names that are seen in it."""
         self.chosen: int | None = None
         """The one task that runs, where the scope is a choice's."""
         self.plan = plan

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from autoglm.tasks.account import Account
 
 T = TypeVar("T")
+_WORK = NodeKind.WORK
 _PLAIN_DATA = "return text, numbers, booleans, None, and plain lists and dicts of them"
 
 
@@ -102,9 +103,10 @@ class Dispatcher:
         self._is_quiet = False
         self._may_hold_secrets = run.reads_secrets()
         self._state = KeyedState(run.keyed, self._post_from_anywhere, tools.redactor.scrub_json)
-        cast = tools.cast or (lambda node: tools.task_type(node.task.type))
-        self._types = [cast(node) if _is_work(node) else None for node in run.graph.nodes]
-        self._executors = [tools.executor(node.executor) if _is_work(node) else None for node in run.graph.nodes]
+        task_type, executor, nodes = cache(tools.task_type), cache(tools.executor), run.graph.nodes
+        cast = tools.cast or (lambda node: task_type(node.task.type))
+        self._types = [cast(node) if node.kind is _WORK else None for node in nodes]
+        self._executors = [executor(node.executor) if node.kind is _WORK else None for node in nodes]
 
     @property
     def is_idle(self) -> bool:
@@ -371,10 +373,6 @@ class Dispatcher:
         if self.tools.redactor.active:  # rows are journaled like results, and so are held to the same
             items = self.tools.redactor.scrub_value(items)
         return m.ItemsArrived(command.task, command.first, items, last)
-
-
-def _is_work(node: Node) -> bool:
-    return node.kind is NodeKind.WORK
 
 
 def _printable(text: str) -> str:

@@ -33,6 +33,8 @@ _JSON: Final = frozenset({type(None), bool, int, float, str, Secret, dict, list}
 _MAX_DEPTH: Final = 200
 _MEMO_SIZE: Final = 20_000
 _NO_NAMES: Final[frozenset[Any]] = frozenset()
+UNTOLD: Final[Any] = object()
+"""Stands for a value that is not at hand; None is a value."""
 
 
 class Template:
@@ -63,6 +65,10 @@ class Template:
             ExpressionError: see its codes.
         """
         raise NotImplementedError
+
+    def weigh(self, scope: Scope) -> tuple[bool, Any]:
+        """Return whether the value is true, and the plain value that this hung on; ``UNTOLD`` where it is not one."""
+        return bool(self.evaluate(scope)), UNTOLD
 
     def evaluate_items(self, scope: Scope) -> Any:
         """Like :meth:`evaluate`, but a ``range`` comes as it is, however long: for loops, which walk it lazily."""
@@ -192,12 +198,18 @@ class _Comparison(Template):
         self._sandboxed: Template | None = None
 
     def evaluate(self, scope: Scope) -> bool:
+        return self.weigh(scope)[0]
+
+    def weigh(self, scope: Scope) -> tuple[bool, Any]:
         try:
             left = self._read(scope)
             if type(left) in _COMPARED:
-                return self._compare(left, self._right)
+                return self._compare(left, self._right), left
         except (ExpressionError, TypeError):
             pass
+        return self._in_sandbox(scope), UNTOLD
+
+    def _in_sandbox(self, scope: Scope) -> bool:
         if self._sandboxed is None:
             self._sandboxed = _Condition(self.source, _sandboxed(self.source))
         return bool(self._sandboxed.evaluate(scope))

@@ -6,7 +6,7 @@ every model of a workflow file, which costs a run of one task a tenth of its tim
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -20,19 +20,20 @@ def workflow_text(workflow: Workflow) -> bytes:
 
 
 def _fields(model: Any) -> dict[str, Any]:
-    if not isinstance(model, Model):
-        raise TypeError(f"{type(model).__name__} does not belong in a workflow")
+    told = _told(model.__class__, frozenset(getattr(model, "model_fields_set", ())))
     values = model.__dict__
-    return {key: value for name, key, default in _table(type(model)) if (value := values[name]) != default}
+    return {key: value for name, key, default in told if (value := values[name]) != default}
 
 
-@cache
-def _table(model: type[Model]) -> tuple[tuple[str, str, Any], ...]:
-    """Return the fields of a model that are saved: attribute, key and default."""
+@lru_cache(1024)
+def _told(model: type, told: frozenset[str]) -> tuple[tuple[str, str, Any], ...]:
+    """Return those of the ``told`` fields of a model that are saved: attribute, key and default."""
+    if not issubclass(model, Model):
+        raise TypeError(f"{model.__name__} does not belong in a workflow")
     return tuple(
         (name, field.alias or name, field.get_default(call_default_factory=True))
         for name, field in model.model_fields.items()
-        if not field.exclude
+        if name in told and not field.exclude
     )
 
 

@@ -121,7 +121,7 @@ class TaskReader:
         values, body, path = self.values, entry.body, entry.path
         kind, shorthand = self._type(entry)
         draft = _Draft(entry.name, kind, body, path, shorthand, self._options_of(kind), {}, {})
-        fields = dict(_FRAME)
+        fields: dict[str, Any] = {}
         instead = task_fields.body_below(body.get("on_error"), self.catalog.task_types)
         leftover: list[str] = []
         for key, value in body.items():
@@ -159,7 +159,7 @@ class TaskReader:
             fields["tasks"] = self.read_all(read_task_field(values, body["tasks"], (*path, "tasks")))
         if "rollback" in body:
             fields["rollback"] = self._rollback(body["rollback"], entry, rollback_of)
-        return build(Task, fields)
+        return build(Task, {**_FRAME, **fields}, fields)
 
     def _upstreams(self, entry: Entry) -> task_fields.Upstreams:
         body = entry.body

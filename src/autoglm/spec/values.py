@@ -44,14 +44,16 @@ def is_template(value: object) -> bool:
     return isinstance(value, str) and ("{{" in value or "{%" in value)
 
 
-def build(model: type[_Model], fields: dict[str, Any]) -> _Model:
+def build(model: type[_Model], fields: dict[str, Any], told: Iterable[str] | None = None) -> _Model:
     """Return a model of values that were checked here already; ``fields`` must name every field.
+
+    ``told`` are those that may not be as they are by default; None stands for all.
 
     It does what ``model_construct`` does, without its walk over all fields: 30 µs less for each of 10,000 tasks.
     """
     instance = model.__new__(model)
     _set(instance, "__dict__", fields)
-    _set(instance, "__pydantic_fields_set__", set(fields))
+    _set(instance, "__pydantic_fields_set__", set(fields if told is None else told))
     _set(instance, "__pydantic_extra__", None)
     _set(instance, "__pydantic_private__", None)
     return instance
