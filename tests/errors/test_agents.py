@@ -53,6 +53,32 @@ def test_tools_that_are_none(scene: Scene) -> None:
     scene.shows("agent-tools", "unknown-mcp-server", "unknown-handler")
 
 
+def test_tools_that_are_written_wrongly(scene: Scene) -> None:
+    scene.write("autoglm.yaml", "mcp: {books: {command: [python, books.py]}}\n")
+    scene.write("tasks/tools.py", TOOLS)
+    scene.write("look.sh", "#!/bin/sh\n")
+    scene.write(
+        "flow.yaml",
+        """
+        tasks:
+        - {name: a, type: llm_agent, prompt: hello, tools: weather}
+        - name: b
+          type: llm_agent
+          prompt: hello
+          tools:
+          - {}
+          - {mcp: books, only: find_book, retries: 2}
+          - {name: "the weather", handler: weather}
+          - {name: ask, type: llm_generate, prompt: hello}
+          - {name: look, script: look.sh, parameters: {type: object}, argz: [a]}
+          - {name: boss, type: approval, message: "Well?"}
+        - {name: c, type: llm_agent, prompt: hello, tools: [{name: see, script: look.sh, args: ["{{ run.id }}"]}]}
+        """,
+    )
+    scene.autoglm("validate", "flow.yaml")
+    scene.shows("agent-tools")
+
+
 def test_an_agent_that_goes_in_circles(scene: Scene) -> None:
     with scene.serving(serve(lambda _: AGAIN)) as peer:
         agent(scene, peer, "max_turns: 2\n  tools: [weather]")

@@ -36,7 +36,12 @@ def test_a_prompts_file_that_cannot_be_used(scene: Scene) -> None:
     scene.run_task("prompt: prompts/half.md")
     scene.write("prompts/typo.md", "---\ntemprature: 1\n---\nWhat now?\n")
     scene.run_task("prompt: prompts/typo.md")
-    scene.shows("prompt-file")
+    scene.write("prompts/list.md", "---\n- model\n---\nWhat now?\n")
+    scene.run_task("prompt: prompts/list.md")
+    scene.write("prompts/empty.md", "---\nmodel: ollama/qwen3\n---\n")
+    scene.run_task("prompt: prompts/empty.md")
+    scene.run_task("prompt_file: 'prompts/{{ run.id }}.md'")
+    scene.shows("prompt-file", "prompt-empty")
 
 
 def test_options_that_do_not_go_together(scene: Scene) -> None:
@@ -44,6 +49,46 @@ def test_options_that_do_not_go_together(scene: Scene) -> None:
     scene.run_task("type: llm_extract, document: x")
     scene.run_task("type: llm_embed, texts: [a, '']")
     scene.shows("llm-option-invalid", "missing-option", "prompt-empty")
+
+
+def test_what_is_empty_or_not_an_option_of_theirs(scene: Scene) -> None:
+    scene.write(
+        "flow.yaml",
+        """
+        models: {m: ollama/qwen3}
+        tasks:
+          - {name: a, type: llm_classify, text: " ", labels: [good, bad], output_schema: {type: string}}
+          - {name: b, type: llm_extract, document: "", output_schema: {}, chunk_size: 500, chunk_overlap: 300}
+          - {name: c, type: llm_judge, subject: x, rubric: {}, output_schema: {type: string}}
+          - {name: d, type: llm_generate, messages: []}
+          - {name: e, type: llm_generate, messages: [{role: system, content: "{{ run.id }}"}, {role: user}]}
+          - {name: f, prompt: hello, model: {split: {one: {prompt_file: a.md}, two: {weight: 0}}}}
+          - {name: g, prompt: hello, model: {split: {one: {weight: 0}, two: {weight: 0}}}}
+          - {name: h, prompt: hello, model: {split: {one: {}, two: {}}, canary: {arm: two, min_calls: 0}}}
+        """,
+    )
+    scene.autoglm("validate", "flow.yaml")
+    scene.shows("prompt-empty", "llm-option-invalid", "model-split-invalid")
+
+
+def test_what_only_the_run_shows_to_be_empty(scene: Scene) -> None:
+    scene.write("tasks/nothing.py", "def nothing(): return ''\ndef none(): return []\n")
+    (scene.root / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20))
+    for fields in (
+        "type: llm_extract, document: '{{ tasks.nothing.result }}', output_schema: {type: object}",
+        "type: llm_extract, document: x, chunk_size: '{{ 100 }}', output_schema: {type: object}",
+        "type: llm_embed, model: m, texts: [a, '{{ tasks.nothing.result }}']",
+        "type: llm_judge, subject: x, rubric: '{{ tasks.nothing.result }}'",
+        "prompt: hello, model: '{{ tasks.none.result }}'",
+        "prompt: hello, model: '{{ {1: 2} and dict(split=5) }}'",
+        "type: llm_generate, messages: [{role: assistant, content: hello}], images: [a.png]",
+        "prompt: hello, execution: batch, batch: {poll: '{{ tasks.nothing.result }}'}",
+        "prompt: hello, execution: batch, batch: '{{ dict(pol=1) }}'",
+        r"""prompt: hello, model: m, parameters: {user: '{{ "\ud800" }}'}""",
+    ):
+        tasks = f"  - {{name: nothing}}\n  - {{name: none}}\n  - {{name: a, {fields}}}\n"
+        scene.run(f"models: {{m: {{base_url: 'http://127.0.0.1:9/v1'}}}}\ntasks:\n{tasks}")
+    scene.shows("prompt-empty", "llm-option-invalid")
 
 
 def test_a_prompt_that_cannot_fit_the_models_context(scene: Scene) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import autoglm
 from autoglm.base.errors import SpecError
 from autoglm.spec.model import ModelSpec, Task, Workflow
 from autoglm.spec.validate import validate
@@ -121,9 +122,36 @@ def test_templates(scene: Scene) -> None:
     scene.shows("template-syntax", "unknown-name", "unknown-field")
 
 
+def test_names_that_nothing_has(scene: Scene) -> None:
+    scene.write("autoglm.yaml", "env: [HOME]\n")
+    checked(
+        scene,
+        """
+        inputs: {topic: {type: string}}
+        tasks:
+          - {name: a, prompt: "{{ inputs.topik }} {{ topic }}"}
+          - {name: b, prompt: "{{ tasks.b.result }}"}
+          - {name: c, prompt: "{{ tasks.a.error.reason }}"}
+          - {name: d, prompt: "{{ env.HOEM }}"}
+          - {name: f, handler: done, loop: {file: scripts}}
+          - {name: g, tasks: [{name: inner, handler: done, depends_on: a}]}
+          - {name: h, conditions: [{rule: "run.id != ''", action: h}], default: a}
+          - {name: i, conditions: [{rule: "1 > 2", action: a}], default: b}
+          - {name: j, handler: done, loop: {until: "1 > 2", max_iterations: 3}}
+          - {name: k, handler: done, loop: {until: "1 < 2", max_iterations: 3}}
+          - {name: l, handler: done, loop: {while: "1 > 2", max_iterations: 3}}
+          - {name: m, handler: done, loop: {while: "1 < 2", max_iterations: 3}}
+          - {name: n, handler: done, when: "1 < 2"}
+        """,
+    )
+    scene.shows("unknown-name", "self-dependency", "unknown-field", "missing-file", "unknown-task")
+
+
 def test_a_workflow_made_in_python(scene: Scene) -> None:
     task = Task(name="a", type="script", options={"script": "a.sh", "shell": "bash"})
     workflow = Workflow(name="made", models={"mine": ModelSpec(api_key="sk-0123456789")}, tasks=(task,))
     with scene.refuses("validate(workflow, catalog)"):
         raise SpecError(validate(workflow, CATALOG))
-    scene.shows("literal-secret", "unknown-option")
+    with scene.refuses("a workflow is made of what is no data"):
+        autoglm.Workflow.from_data({"name": "made", "tasks": [{"name": "a", "script": b"a.sh"}]})
+    scene.shows("literal-secret", "unknown-option", "not-json")

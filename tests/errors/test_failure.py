@@ -67,6 +67,8 @@ def test_what_may_stand_in(scene: Scene) -> None:
         """,
     )
     scene.autoglm("validate", "flow.yaml")
+    scene.run_task("handler: a, on_error: {degrade: {tasks: [{name: b, handler: a}]}}")
+    scene.run_task("handler: a, on_error: {degrade: {type: decision, branches: [a]}}")
     scene.shows("degrade-unclear", "unknown-name", "fallback-field", "unknown-parameter")
 
 

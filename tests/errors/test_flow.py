@@ -43,6 +43,13 @@ def test_a_call_that_does_not_fit_what_is_called(scene: Scene) -> None:
     scene.shows("missing-workflow", "unknown-input", "missing-input", "wrong-input", "unknown-field", "retry-on-group")
 
 
+def test_an_end_of_its_own_in_a_file_that_is_called(scene: Scene) -> None:
+    scene.write("tasks/numbers.py", NUMBERS)
+    scene.write("sub/callee.yaml", "tasks: [{name: count}]\nfinally: [{name: tidy, handler: count}]\n")
+    scene.run("tasks:\n  - {name: a, workflow: sub/callee.yaml}\n")
+    scene.shows("not-available")
+
+
 def test_mistakes_in_a_file_that_is_called(scene: Scene) -> None:
     scene.write("sub/callee.yaml", "tasks:\n  - {name: b, handler: nobody, depends_on: c}\n")
     scene.run("tasks:\n  - {name: a, workflow: sub/callee.yaml}\n")

@@ -261,10 +261,10 @@ def test_faults(source: str, code: str, message: str, hint: str | None) -> None:
 @pytest.mark.parametrize(
     ("source", "message", "offset"),
     [
-        ("{{ a + }}", "unexpected", (0, 7)),
-        ("line\n {{ a b }}", "got 'b'", (1, 6)),
+        ("{{ a + }}", "ends too early", (0, 7)),
+        ("line\n {{ a b }}", "unexpected 'b'", (1, 6)),
         ("{{ a | }}", "expected", (0, 7)),
-        ("{{ a", "end of template", (0, 4)),
+        ("{{ a", "ends too early", (0, 4)),
         ("{{ a && b }}", "unexpected char '&'", (0, 5)),
         ("{{ a | nofilter }}", "no filter `nofilter`", None),
         ("{{ a is notest }}", "no test `notest`", None),

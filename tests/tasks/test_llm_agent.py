@@ -259,7 +259,7 @@ def test_a_rehearsal_calls_neither_model_nor_tool(agent: Agent, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
-        ("tools: []", "agent-tools"),
+        ("tools: []", "invalid-option"),
         ("tools: [nothing]", "unknown-handler"),
         ("tools: [{mcp: boks}]", "unknown-mcp-server"),
         ("tools: [weather, weather]", "agent-tools"),
@@ -268,7 +268,7 @@ def test_a_rehearsal_calls_neither_model_nor_tool(agent: Agent, tmp_path: Path) 
         ("tools: [{name: a, type: group}]", "agent-tools"),
         ("tools: [{handler: weather, scrpt: x}]", "agent-tools"),
         ("tools: [{mcp: books, onyl: [x]}]", "agent-tools"),
-        ("tools: [7]", "agent-tools"),
+        ("tools: [7]", "invalid-option"),
     ],
 )
 def test_what_is_wrong_with_tools_is_found_before_anything_runs(agent: Agent, fields: str, code: str) -> None:

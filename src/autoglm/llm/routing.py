@@ -220,7 +220,7 @@ def _split_faults(route: Split, options: Sequence[str]) -> Iterator[RouteFault]:
                 )
     weights = [arm.get("weight", 1) for arm in route.split.values()]
     if route.split and all(weight == 0 for weight in weights):
-        yield RouteFault(("split",), "every arm has the weight 0, so none is ever taken")
+        yield RouteFault(("split",), "every arm has the weight 0, so none is ever taken", "give one a weight above 0")
     canary = route.canary
     if canary is None:
         return
@@ -230,7 +230,7 @@ def _split_faults(route: Split, options: Sequence[str]) -> Iterator[RouteFault]:
         hint = "add `quality: score`, the path of a number in the result"
         yield RouteFault(("canary", "metric"), "what the quality is, is not said", hint)
     if canary.min_calls < 1:
-        yield RouteFault(("canary", "min_calls"), "a canary is judged by one call at least")
+        yield RouteFault(("canary", "min_calls"), "a canary is judged by one call at least", "write `min_calls: 20`")
 
 
 def names_in(written: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -138,6 +138,8 @@ class _Walk:
         if isinstance(node, nodes.Call):
             self._call(node, bound)
             return node
+        if isinstance(node, nodes.Const) and isinstance(node.value, float) and node.value - node.value != 0.0:
+            raise _syntax("a number in the expression is too large", node, "the largest is about 1.8e308")
         if isinstance(node, nodes.Filter):
             self._known(node, self.environment.filters, "filter")
             guards = node.name in ("default", "d")

@@ -144,7 +144,8 @@ class _Checker:
                 self._option(task, option, task.options[name])
             elif not option.templated:
                 message = f"`{name}` must be known before anything runs, so it cannot hold a template"
-                self._say(task, ("options", name), "template-not-allowed", message, "write the value itself")
+                path = ("options", name, *(_template_in(task.options[name]) or ()))
+                self._say(task, path, "template-not-allowed", message, "write the value itself")
         if kind.options:
             for name in task.options:
                 if name not in kind.options:
@@ -370,8 +371,17 @@ def _shortened(message: str) -> str:
 
 
 def _holds_template(value: Any) -> bool:
+    return _template_in(value) is not None
+
+
+def _template_in(value: Any) -> Path | None:
+    """Return where in a value its first template stands, None when it holds none."""
     if isinstance(value, str):
-        return "{{" in value or "{%" in value
+        return () if "{{" in value or "{%" in value else None
+    entries: Iterable[tuple[str | int, Any]] = ()
     if isinstance(value, dict):
-        return any(map(_holds_template, value.values()))
-    return isinstance(value, list | tuple) and any(map(_holds_template, value))
+        entries = value.items()
+    elif isinstance(value, list | tuple):
+        entries = enumerate(value)
+    found = ((key, _template_in(entry)) for key, entry in entries)
+    return next(((key, *below) for key, below in found if below is not None), None)

@@ -228,7 +228,7 @@ def _regex_input(value: Any) -> str:
 @functools.lru_cache(maxsize=256)
 def _pattern(pattern: str, ignore_case: bool) -> re.Pattern[str]:
     if not isinstance(pattern, str):
-        raise ExpressionError("the pattern must be text")
+        raise ExpressionError("a pattern must be text")
     if len(pattern) > _REGEX_PATTERN:
         raise too_large(f"the pattern has more than {_REGEX_PATTERN} characters")
     if _RUNAWAY.search(pattern):

@@ -31,7 +31,7 @@ _VERSIONS = ("1.0", "1")
 
 
 def read_header(
-    values: Values, header: dict[str, Any], read_file: ReadFile | None, environment: str | None = None
+    values: Values, header: dict[str, Any], read_file: ReadFile, environment: str | None = None
 ) -> dict[str, Any]:
     """Return the workflow's fields but its tasks, each with its default where the file does not say."""
     variables = Variables(values, read_file)

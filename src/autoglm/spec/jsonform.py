@@ -44,7 +44,7 @@ def to_json(value: Any, depth: int = _MAX_DEPTH) -> Any:
     if isinstance(value, list | tuple | range) or hasattr(value, "__next__") or _is_view(value):
         return [to_json(entry, depth - 1) for entry in _bounded(value)]
     if callable(value):
-        name = getattr(value, "__name__", "it")
+        name = getattr(value, "__name__", "it").lstrip("_")
         raise ExpressionError(f"the expression gives the function `{name}`", hint=f"call it: {name}()")
     raise ExpressionError(f"the expression gives {kind_of(value)}, which is not JSON data")
 

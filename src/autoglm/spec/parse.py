@@ -7,6 +7,7 @@ a field that is wrong is reported and left out, so that the checks that follow s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from errno import ENOENT
 from typing import Any
 
 from autoglm.base.diagnostics import Diagnostic, sort_diagnostics
@@ -22,11 +23,15 @@ from autoglm.spec.task_reader import TaskReader
 from autoglm.spec.values import Values, build
 
 
+def _no_file(name: str) -> str:
+    raise FileNotFoundError(ENOENT, "there are no files here", name)
+
+
 def parse_workflow(
     document: Document,
     catalog: Catalog,
     *,
-    read_file: ReadFile | None = None,
+    read_file: ReadFile = _no_file,
     defaults: Mapping[str, Any] | None = None,
     environment: str | None = None,
 ) -> tuple[Workflow | None, list[Diagnostic]]:
@@ -34,8 +39,9 @@ def parse_workflow(
 
     The workflow is there even when diagnostics hold errors, without what they name, so that further checks can run on
     it; it is None only when the file holds no task. ``read_file`` gives the text of a ``vars`` file or of a prompt's
-    file by its name; what it raises (OSError, ValueError, AutoglmError) becomes a diagnostic. ``defaults`` are the
-    project's, below the file's own. ``environment`` chooses among the ``environments`` of its ``vars``.
+    file by its name (by default no file is there); what it raises (OSError, ValueError, AutoglmError) becomes a
+    diagnostic. ``defaults`` are the project's, below the file's own. ``environment`` chooses among the ``environments``
+    of its ``vars``.
     """
     values = Values(document)
     with gc_paused():

@@ -37,7 +37,7 @@ def prompt_file_of(options: Mapping[str, Any]) -> str | None:
 
 def expand_prompt(
     values: Values,
-    read_file: ReadFile | None,
+    read_file: ReadFile,
     options: dict[str, Any],
     known: Mapping[str, Any],
     fields: dict[str, Any],
@@ -62,8 +62,6 @@ def expand_prompt(
         message = f"`{key}` and `{twice}` are two ways to say the same: keep one"
         values.error("prompt-twice", message, (*path, twice), key=True)
     try:
-        if read_file is None:
-            raise ValueError("it cannot be read from here")
         text = read_file(name).replace("\r\n", "\n")
         said, body = _front_matter(text, name)
     except SpecError as error:

@@ -36,6 +36,8 @@ _VALUE: Final = "autoglm_value"
 _RANGE_LIMIT: Final = 10_000_000
 _MAX_BITS: Final = 8192
 _MAX_SOURCE: Final = 1_000_000
+_NAMELESS: Final = frozenset({"expression-failed", "expression-too-large"})
+"""Codes of errors that do not say which expression they are about."""
 
 _METHODS: Final[dict[type, frozenset[str]]] = {
     str: TEXT_METHODS,
@@ -92,9 +94,11 @@ class Program:
         try:
             value = finish(self._value())
         except ExpressionError as error:
+            if error.code not in _NAMELESS:
+                raise
             if evaluation.tainted and error.code == ExpressionError.code:
                 raise self._failed(error, is_secret=True) from None
-            raise
+            raise self._named(error) from None
         except (RecursionError, MemoryError):
             raise too_large("it nests too deeply or needs too much memory") from None
         except UndefinedError as error:
@@ -125,8 +129,19 @@ class Program:
             str(value)  # raises what is missing
         return value
 
+    def _shown(self) -> str:
+        return self.source if len(self.source) <= 80 else self.source[:79] + "…"
+
+    def _named(self, error: ExpressionError) -> ExpressionError:
+        """Return the error of what does not know in which expression it stands, with that."""
+        shown, said = f"`{self._shown()}`", error.message
+        named = (
+            f"{shown} {rest}" if (rest := said.removeprefix("the expression ")) != said else f"{shown} failed: {said}"
+        )
+        return ExpressionError(named, code=error.code, hint=error.hint)
+
     def _failed(self, error: Exception, *, is_secret: bool) -> ExpressionError:
-        shown = self.source if len(self.source) <= 80 else self.source[:79] + "…"
+        shown = self._shown()
         if is_secret:
             reason = "it fails on a secret value, so the cause is not shown"
         elif isinstance(error, KeyError):
@@ -401,7 +416,8 @@ def _code(analysis: Analysis) -> Callable[[Context], Iterator[str]]:
     try:
         code = _ENVIRONMENT.compile(tree)
     except (SyntaxError, ValueError, TemplateError) as error:
-        raise ExpressionError(f"the expression cannot be compiled: {error}", code="template-syntax") from None
+        why = error.msg if isinstance(error, SyntaxError) else error
+        raise ExpressionError(f"the expression is wrong: {why}", code="template-syntax") from None
     root: Callable[[Context], Iterator[str]] = JinjaTemplate.from_code(
         _ENVIRONMENT, code, _ENVIRONMENT.globals
     ).root_render_func

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from jinja2 import Environment, TemplateSyntaxError
 from jinja2.lexer import ignored_tokens
 from jinja2.parser import Parser
@@ -9,6 +11,9 @@ from jinja2.parser import Parser
 from autoglm.spec.faults import ExpressionError
 
 _SPELLINGS = (("&&", "and"), ("||", "or"), ("===", "=="), ("!==", "!="), ("?.", "| default(…)"))
+_END = "'end of (?:print statement|template|statement block)'"
+_TOO_EARLY = re.compile(f"(?:unexpected|expected an expression, got) {_END}|unexpected end of template, .*")
+_NOT_THE_END = re.compile(f"expected token {_END}, got")
 
 
 def syntax_error(
@@ -21,13 +26,18 @@ def syntax_error(
     else:
         line, column = source.count("\n", 0, position), position - (source.rfind("\n", 0, position) + 1)
     hint = next((f"write `{ours}` instead of `{theirs}`" for theirs, ours in _SPELLINGS if theirs in source), None)
+    return ExpressionError(_sentence(error, source), code="template-syntax", hint=hint, offset=(line, column))
+
+
+def _sentence(error: TemplateSyntaxError, source: str) -> str:
+    """Return what Jinja says in words of ours where its own are those of its parser."""
+    if not source.replace("{{", "").replace("}}", "").strip():
+        return "the expression is empty"
     message = (error.message or "it cannot be read").rstrip(".")
-    return ExpressionError(
-        f"the expression is wrong: {message[:1].lower()}{message[1:]}",
-        code="template-syntax",
-        hint=hint,
-        offset=(line, column),
-    )
+    if _TOO_EARLY.fullmatch(message):
+        return "the expression ends too early"
+    message = _NOT_THE_END.sub("unexpected", message)
+    return f"the expression is wrong: {message[:1].lower()}{message[1:]}"
 
 
 def _position(environment: Environment, source: str, state: str | None, parser: Parser | None) -> int | None:

@@ -106,7 +106,7 @@ class _Draft:
 class TaskReader:
     """Reads tasks of one file."""
 
-    def __init__(self, values: Values, catalog: Catalog, defaults: Defaults, read_file: ReadFile | None = None) -> None:
+    def __init__(self, values: Values, catalog: Catalog, defaults: Defaults, read_file: ReadFile) -> None:
         self.values = values
         self.read_file = read_file
         self.catalog = catalog

@@ -23,7 +23,7 @@ _RESERVED = ("files", "environments")
 class Variables:
     """Reads ``vars``."""
 
-    def __init__(self, values: Values, read_file: ReadFile | None) -> None:
+    def __init__(self, values: Values, read_file: ReadFile) -> None:
         self.values = values
         self.read_file = read_file
         self.merged: dict[str, Any] = {}
@@ -93,9 +93,6 @@ class Variables:
         if file is None:
             return {}
         where = (*path, key)
-        if self.read_file is None:
-            values.error("vars-file", f"the file `{shorten(file)}` cannot be read from here", where)
-            return {}
         try:
             document = read_document(self.read_file(file), file)
         except SpecError as error:

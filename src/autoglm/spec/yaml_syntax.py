@@ -21,6 +21,16 @@ _EXPLANATIONS: tuple[tuple[str, str, str], ...] = (
         'put a text that contains ": " in quotes, or check the indentation',
     ),
     (
+        "found unexpected ':'",
+        "this `:` needs a space after it",
+        'write `key: value`; a text that ends with ":" needs quotes',
+    ),
+    (
+        "mapping keys are not allowed",
+        "a `?` is not expected here",
+        'it begins a key in YAML: put a text that begins with "? " in quotes',
+    ),
+    (
         "block sequence entries are not allowed",
         "a `- ` item cannot begin here",
         "put the list's items on lines of their own",

@@ -25,8 +25,8 @@ NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What servers take as a function's name."""
 _OWN: Final = frozenset({"name", "description", "parameters", "type", "mcp", "only"})
 _SIGNATURES: Final = {"handler": "function", "script": "script", "prompt": "llm_generate", "url": "http"}
-_UNFIT: Final = frozenset({"group", "decision", "llm_agent", "approval", "wait", "workflow"})
-"""Types that need the engine, or would be an agent in an agent."""
+_UNFIT: Final = frozenset({"group", "decision", "llm_agent", "llm_extract", "approval", "wait", "workflow"})
+"""Types that need the engine or a schema of their results, or would be an agent in an agent."""
 ANY_OBJECT: Final[Mapping[str, Any]] = {"type": "object", "additionalProperties": True}
 
 Problem = tuple[tuple[str | int, ...], Diagnostic]
@@ -89,19 +89,13 @@ def _type_of(written: Mapping[str, Any]) -> str:
 
 def check_tools(written: Any, catalog: Catalog) -> Iterable[Problem]:
     """Yield what is wrong with ``tools``, as far as it can be known before anything runs."""
-    if not isinstance(written, list) or not written:
-        hint = "write the names of functions, or `{name: …, script: …}`, or `{mcp: SERVER}`"
-        yield ("tools",), Diagnostic("agent-tools", "an agent needs a list of tools", hint=hint)
-        return
     seen: set[str] = set()
-    for number, entry in enumerate(written):
+    for number, entry in enumerate(written if isinstance(written, list) else ()):
         path: tuple[str | int, ...] = ("tools", number)
         if isinstance(entry, dict) and "mcp" in entry:
             yield from _check_server(entry, path, catalog)
-        elif isinstance(entry, dict | str) and entry:
+        elif isinstance(entry, dict | str):  # of anything else the option's schema says that it is wrong
             yield from _check_tool(entry, path, catalog, seen)
-        else:
-            yield path, Diagnostic("agent-tools", "a tool is a function's name or a mapping")
 
 
 def _check_server(entry: Mapping[str, Any], path: tuple[str | int, ...], catalog: Catalog) -> Iterable[Problem]:
@@ -113,9 +107,11 @@ def _check_server(entry: Mapping[str, Any], path: tuple[str | int, ...], catalog
         yield (*path, "mcp"), Diagnostic("unknown-mcp-server", message, hint=hint)
     only = entry.get("only")
     if only is not None and not (isinstance(only, list) and all(isinstance(each, str) for each in only)):
-        yield (*path, "only"), Diagnostic("agent-tools", "`only` is a list of the server's tool names")
+        hint = "write `only: [NAME, …]`"
+        yield (*path, "only"), Diagnostic("agent-tools", "`only` is a list of the server's tool names", hint=hint)
     for key in sorted(set(entry) - {"mcp", "only"}):
-        yield (*path, key), Diagnostic("agent-tools", f"`{key}` says nothing about an MCP server's tools")
+        hint = "take it out: beside `mcp` there may be `only`"
+        yield (*path, key), Diagnostic("agent-tools", f"`{key}` says nothing about an MCP server's tools", hint=hint)
 
 
 def _check_tool(
@@ -155,9 +151,6 @@ def _check_tool(
         message = f"the tool `{spec.name}` does not say what it takes"
         hint = "add `parameters: {type: object, properties: {…}}`, a JSON Schema"
         yield path, Diagnostic("agent-tools", message, hint=hint)
-    if "{{" in str(spec.options):
-        message = f"the tool `{spec.name}` holds a template, and what a model gives is no template's business"
-        yield path, Diagnostic("agent-tools", message, hint="its arguments reach it as they are")
 
 
 # ------------------------------------------------------------------------------------------------------------ schemas

@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from autoglm.base.durations import parse_duration
-from autoglm.base.errors import AutoglmError, StoreError, TaskError
+from autoglm.base.errors import StoreError, TaskError
 from autoglm.llm.batches import Batch, batch_line, read_results
 from autoglm.llm.budgets import Use, Verdict
 from autoglm.llm.chat import Answer, Completion, encode_request, read_completion
 from autoglm.llm.prices import batch_share
 from autoglm.stores.protocol import EntryWrite
 from autoglm.tasks.admission import Need, denied
+from autoglm.tasks.model_options import invalid_option
 from autoglm.tasks.protocol import Attempt, Park
 
 if TYPE_CHECKING:
@@ -56,16 +57,16 @@ class Terms:
     @classmethod
     def read(cls, written: Mapping[str, Any] | None) -> Terms:
         """Return the terms of the option ``batch``. Raises TaskError ``llm-option-invalid``."""
-        try:
-            given = {name: float(parse_duration(value)) for name, value in (written or {}).items()}
-            return cls(**given)
-        except (ValueError, TypeError, AutoglmError) as error:
-            raise TaskError(
-                f"`batch` is wrong: {error}",
-                code="llm-option-invalid",
-                retryable=False,
-                hint="write `batch: {gather: 5s, poll: 1m, deadline: 20h}`, or some of these",
-            ) from None
+        hint = "write `batch: {gather: 5s, poll: 1m, deadline: 20h}`, or some of these"
+        given = {}
+        for name, value in (written or {}).items():
+            if name not in cls.__dataclass_fields__:
+                raise invalid_option(f"`batch` has no `{name}`", hint)
+            try:
+                given[name] = float(parse_duration(value))
+            except ValueError as error:
+                raise invalid_option(f"`{name}` of `batch` is wrong: {error}", hint) from None
+        return cls(**given)
 
 
 class _Place(msgspec.Struct):

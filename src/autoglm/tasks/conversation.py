@@ -92,4 +92,5 @@ def _check_messages(messages: list[Any]) -> Iterable[Problem]:
             hint = f"write `role:` as one of {', '.join(ROLES)}"
             yield ("messages", number), Diagnostic("llm-option-invalid", "this message has no known role", hint=hint)
         elif "content" not in message:
-            yield ("messages", number), Diagnostic("llm-option-invalid", "this message has no `content`")
+            hint = "write `content:`, what it says"
+            yield ("messages", number), Diagnostic("llm-option-invalid", "this message has no `content`", hint=hint)

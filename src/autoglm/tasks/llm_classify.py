@@ -153,4 +153,5 @@ def _confidence(completion: Completion, label: str) -> float | None:
 
 
 def _no_schema(kind: str, why: str) -> Diagnostic:
-    return Diagnostic("llm-option-invalid", f"a task of type `{kind}` takes no `output_schema`: {why}")
+    message = f"a task of type `{kind}` takes no `output_schema`: {why}"
+    return Diagnostic("llm-option-invalid", message, hint="take it out")

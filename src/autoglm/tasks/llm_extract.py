@@ -80,8 +80,7 @@ class LlmExtractTask(LlmTask):
         """Return the value that fits ``output_schema``."""
         options = read_options(_Options, attempt.options)
         schema = attempt.output_schema
-        if schema is None:
-            raise invalid_option("there is no `output_schema` that says what is to be found")
+        assert schema is not None  # `check` asks for it
         document = as_text(options.document)
         if not document.strip():
             raise TaskError(
@@ -92,7 +91,9 @@ class LlmExtractTask(LlmTask):
             )
         size = options.chunk_size or _fitting_size(caller, attempt, options)
         if options.chunk_overlap * 2 > size:
-            raise invalid_option(f"pieces of {size} characters cannot share {options.chunk_overlap}")
+            raise invalid_option(
+                f"pieces of {size} characters cannot share {options.chunk_overlap}", "let them share less than half"
+            )
         pieces = cut(document, size, options.chunk_overlap)
         if len(pieces) == 1:
             return await _read(caller, attempt, options, schema, document, "answer", "")

@@ -74,7 +74,7 @@ class LlmJudgeTask(LlmTask):
         yield from super().check(task, catalog)
         if task.output_schema is not None:
             message = "a task of type `llm_judge` takes no `output_schema`: its result follows from the rubric"
-            yield ("output_schema",), Diagnostic("llm-option-invalid", message)
+            yield ("output_schema",), Diagnostic("llm-option-invalid", message, hint="take it out")
         for name in ("subject", "rubric"):
             if name in task.options and (is_blank(task.options[name]) or task.options[name] == {}):
                 yield (
@@ -93,7 +93,7 @@ class LlmJudgeTask(LlmTask):
         if problem is not None:
             raise invalid_option(problem[1])
         if is_blank(options.rubric) or not options.rubric:
-            raise invalid_option("the `rubric` is empty")
+            raise invalid_option("the `rubric` is empty", "write what is judged by")
         criteria = options.rubric if isinstance(options.rubric, dict) else None
         verdict = {
             "type": "object",
