@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -83,7 +84,8 @@ def equip(
         return open_account(run_id, run, project, session.store, session.now, raised=raised, cassette=cassette)
 
     def models(declared: Mapping[str, ModelSpec], **names: Any) -> Models:
-        return Models(_keyless(declared, cassette), {**run.world.values, **names})
+        values = ChainMap(names, run.world.values)  # the latter are known once the run has begun
+        return Models(_keyless(declared, cassette), values)
 
     tools = Tools(session.catalog.executor_limits, session.handlers, open_account)
     services = _services(session, run, tools)

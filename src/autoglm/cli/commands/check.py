@@ -32,6 +32,7 @@ def validate(
     for file in files:
         found += _diagnose(file, environment)
     found = sort_diagnostics(found)
+    has_errors = any(each.is_error for each in found)
     match "json" if json else form:
         case "json":
             say(render_json(found).rstrip("\n"))
@@ -42,9 +43,11 @@ def validate(
         case _:
             count = len(files)
             good = f"{files[0]} is fit to run" if count == 1 else f"{count} files are fit to run"
-            text = render_text(found, color=has_color(sys.stdout)).rstrip("\n")
-            say(text if text else good)
-    return 2 if any(each.is_error for each in found) else 0
+            if found:
+                say(render_text(found, color=has_color(sys.stdout)).rstrip("\n"))
+            if not has_errors:
+                say(good)
+    return 2 if has_errors else 0
 
 
 def _diagnose(file: Path, environment: str | None) -> list[Diagnostic]:
