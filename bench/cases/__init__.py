@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from bench.cases import (
     calls,
+    calls_loop,
     chain,
     correct,
     deciding,
@@ -18,6 +19,7 @@ from bench.cases import (
     resume,
     rollback,
     startup,
+    streaming,
     until,
 )
 from bench.measure import Row
@@ -36,6 +38,8 @@ CASES: dict[str, Callable[[int, float], list[Row]]] = {
     "rollback": rollback.measure,
     "correct": correct.measure,
     "calls": calls.measure,
+    "calls_loop": calls_loop.measure,
+    "streaming": streaming.measure,
     "governor": calls.governor,
     "peers": peers.measure,
 }

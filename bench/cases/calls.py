@@ -23,10 +23,10 @@ RPM, WINDOW, MINUTES = 600, 60.0, 2.2
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """Run the model server, and give its address."""
+def server(latency: int = LATENCY, *how: int) -> Iterator[str]:
+    """Run the model server, and give its address. ``how`` it answers is said in the program."""
     program = PROGRAMS / "model_server.py"
-    argv = [sys.executable, str(program), str(LATENCY)]
+    argv = [sys.executable, str(program), str(latency), *(str(each) for each in how)]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment())
     try:
         assert process.stdout is not None
@@ -36,20 +36,22 @@ def server() -> Iterator[str]:
         process.wait()
 
 
-def flow(folder: Path, url: str, count: int) -> Path:
-    """Write a loop of ``count`` calls whose answers must fit a schema."""
-    schema = {
-        "type": "object",
-        "properties": {"label": {"type": "string"}, "score": {"type": "number"}},
-        "required": ["label", "score"],
-    }
+SCHEMA = {
+    "type": "object",
+    "properties": {"label": {"type": "string"}, "score": {"type": "number"}},
+    "required": ["label", "score"],
+}
+
+
+def flow(folder: Path, url: str, count: int, concurrency: int = CONCURRENCY, **fields: object) -> Path:
+    """Write a loop of ``count`` calls whose answers must fit a schema, unless ``fields`` say otherwise."""
     task = {
         "name": "label",
         "type": "llm_generate",
         "model": "m",
         "prompt": "Label the review number {{ item }}.",
-        "output_schema": schema,
-        "loop": {"over": f"{{{{ range({count}) }}}}", "max_parallel": CONCURRENCY},
+        "loop": {"over": f"{{{{ range({count}) }}}}", "max_parallel": concurrency},
+        **(fields or {"output_schema": SCHEMA}),
     }
     spec = {"models": {"m": {"base_url": url, "model": "bench"}}, "durability": "full", "tasks": [task]}
     return files.project(folder, json.dumps(spec), "flow.json")

@@ -33,6 +33,16 @@ class Timed:
         return seconds
 
 
+def peak_bytes() -> int:
+    """Return the most memory this program held since it began.
+
+    Not ``ru_maxrss``: Linux hands that on from the parent, so that after a case which made the harness itself large,
+    two runs of very different size would seem to need the same.
+    """
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
 def answer(**found: Any) -> None:
     """Print the program's result."""
     print(json.dumps(found))
