@@ -197,3 +197,11 @@ def test_logs(house: House) -> None:
 
     run = autoglm.Workflow.from_dependencies({"a": []}, {"a": a}).run()
     assert [(line.task, line.level, line.text) for line in run.logs] == [("a", "info", "hello")]
+
+
+def test_each_of_several_answers_fits_the_schema_and_not_their_list() -> None:
+    schema = {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}
+    task = {"name": "ask", "type": "llm_generate", "prompt": "hi", "n": 2, "output_schema": schema}
+    run = autoglm.Workflow.from_data({"name": "several", "tasks": [task]}).configure(offline=True).run()
+    assert run.succeeded, run.error
+    assert [set(each) for each in run.tasks["ask"].result] == [{"label"}] * 2

@@ -62,10 +62,19 @@ def _pass_all(tests: Sequence[Test], value: Any) -> bool:
 
 def _type(said: Any, _schema: Any, _depth: int) -> Test:
     if isinstance(said, str):
-        return lambda value: is_of_type(value, said)
+        return _TYPES.get(said) or (lambda value: is_of_type(value, said))
     if not isinstance(said, list) or not all(isinstance(each, str) for each in said):
         raise _Beyond
     return lambda value: any(is_of_type(value, each) for each in said)
+
+
+_TYPES: Final[Mapping[str, Test]] = {
+    "string": lambda value: isinstance(value, str),
+    "object": lambda value: isinstance(value, dict),
+    "array": lambda value: isinstance(value, list | tuple),
+    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+}
+"""The commonest types, told at once."""
 
 
 def _enum(said: Any, _schema: Any, _depth: int) -> Test:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -43,7 +44,13 @@ class Exchange:
 
     async def __aenter__(self) -> aiohttp.ClientResponse:
         try:
-            response = self._response = await self._begin()
+            try:
+                response = await self._send()
+            except aiohttp.ClientOSError as error:
+                if not self._has_not_left(error):
+                    raise
+                response = await self._send()
+            self._response = response
             if (told := heard.get()) is not None:
                 told.headers = response.headers
             if 300 <= response.status < 400:
@@ -61,20 +68,18 @@ class Exchange:
         if isinstance(error, _BREAKS):
             raise self._failure(error) from None
 
-    async def _begin(self) -> aiohttp.ClientResponse:
-        """Send the request and return the beginning of its answer.
+    def _send(self) -> Awaitable[aiohttp.ClientResponse]:
+        return self._http.request(self._method, self._url, timeout=self._timeout, **self._how)
+
+    def _has_not_left(self, error: aiohttp.ClientOSError) -> bool:
+        """Tell whether not a byte of the request has left: to send it over a new connection then repeats nothing.
 
         An idle connection may turn out to be closing as the request is about to go into it (servers that end their
-        streams with a close do that). Not a byte has left then, so to send it over a new connection repeats nothing.
+        streams with a close do that).
         """
-        try:
-            return await self._http.request(self._method, self._url, timeout=self._timeout, **self._how)
-        except aiohttp.ClientOSError as error:
-            cause = error.__cause__
-            is_closing = isinstance(cause, aiohttp.ClientConnectionResetError) and "closing" in str(cause)
-            if not is_closing or not isinstance(self._how["data"], bytes):
-                raise
-            return await self._http.request(self._method, self._url, timeout=self._timeout, **self._how)
+        cause = error.__cause__
+        is_closing = isinstance(cause, aiohttp.ClientConnectionResetError) and "closing" in str(cause)
+        return is_closing and isinstance(self._how["data"], bytes)
 
     def _failure(self, error: Exception) -> TaskError:
         endpoint, timeout = self._endpoint, self._timeout

@@ -130,7 +130,7 @@ class LiveAttempt(Attempt):
     def recorded(self, key: str) -> bytes | None:
         return self._dispatcher.steps.find(self._command, self._instance, key)
 
-    def record(self, key: str, text: bytes) -> Awaitable[None]:
+    def record(self, key: str, text: bytes) -> Awaitable[bytes]:
         return self._dispatcher.steps.record(self._command, self._instance, key, text)
 
     @property

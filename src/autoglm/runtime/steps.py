@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from autoglm.base import jsonvalue
@@ -53,13 +53,13 @@ class Steps:
         """Return the JSON text that is recorded for a step, None when there is none. See ``Attempt.recorded``."""
         return steps.text(self._run, instance, self._step(command, key)[2])
 
-    async def record(self, command: m.StartAttempt, instance: Instance, key: str, text: bytes) -> None:
+    def record(self, command: m.StartAttempt, instance: Instance, key: str, text: bytes) -> Coroutine[Any, Any, bytes]:
         """Record JSON text as what a step gave. See ``Attempt.record``."""
         try:
             jsonvalue.decode(text)
         except jsonvalue.NotJson as error:
             raise _not_json(key, error) from None
-        await self._record(self._step(command, key), instance, self._checked(key, text))
+        return self._record(self._step(command, key), instance, self._checked(key, text))
 
     def go_on(self, command: m.GoOnAfterStep) -> None:
         """Let an attempt go on: what its step gave is committed, or will not be."""

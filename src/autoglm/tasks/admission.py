@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from autoglm.llm.chat import Usage
     from autoglm.llm.models import Endpoint
     from autoglm.llm.prices import Price
+    from autoglm.tasks.account import Account
 
 PATIENCE = 600.0
 """Seconds for which a call that is refused is made again, where the model does not say."""
@@ -154,7 +155,7 @@ async def admit(governor: Governor, attempt: Attempt, endpoint: Endpoint, need: 
                 raise denied(attempt, judgement)
     lane = governor.lane(_lane_key(endpoint), _allowed(endpoint.limits, endpoint.profile.max_parallel))
     try:
-        permit = await _enter(lane, attempt, endpoint, need)
+        permit = await _enter(lane, attempt, account, endpoint, need)
     except BaseException:
         if reserved is not None and account is not None:
             account.settle(attempt.node, reserved, Use())
@@ -162,8 +163,7 @@ async def admit(governor: Governor, attempt: Attempt, endpoint: Endpoint, need: 
     return Admission(attempt, endpoint, lane, permit, reserved, price)
 
 
-async def _enter(lane: Lane, attempt: Attempt, endpoint: Endpoint, need: Need) -> Permit:
-    account = attempt.account
+async def _enter(lane: Lane, attempt: Attempt, account: Account | None, endpoint: Endpoint, need: Need) -> Permit:
     if account is None:
         asker = Asker("", attempt.name, tokens=need.usual)
         while True:

@@ -82,8 +82,9 @@ class Caller:
         rehearsal no key is needed.
         """
         name = name or _default_model(attempt)
-        if attempt.account is not None:
-            name = attempt.account.degraded_to(attempt.node) or name
+        account = attempt.account
+        if account is not None:
+            name = account.degraded_to(attempt.node) or name
         if attempt.offline:
             if not known_model(name, attempt.models, attempt.project_models):
                 hint = suggest_model(name, attempt.models, attempt.project_models)
@@ -91,7 +92,6 @@ class Caller:
             return stand_in(name)
         if attempt.refuses_models:
             raise _not_mocked(attempt, name)
-        account = attempt.account
         known = None if account is None else account.endpoints.get((name, id(attempt.models)))
         if known is not None and known[0] is attempt.models:
             return known[1]
@@ -190,11 +190,11 @@ class Caller:
 
     def plans(self, schema: Schema, profile: Profile) -> Plans:
         """Return how ``schema`` is asked for from a kind of server. Raises TaskError ``output-schema-invalid``."""
-        from autoglm.llm.structured import Plans
-
         key = (id(schema), profile.name)
         known = self._plans.get(key)
         if known is None or known.schema is not schema:  # a plan holds its schema: nothing else gets its identity
+            from autoglm.llm.structured import Plans
+
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
             known = self._plans[key] = Plans(schema, profile)

@@ -80,15 +80,15 @@ async def ask(caller: Caller, attempt: Attempt, models: Sequence[str | None], qu
     return (await _climb(caller, attempt, models, question))[1]
 
 
-async def ask_for_value(
+def ask_for_value(
     caller: Caller, attempt: Attempt, models: Sequence[str | None], question: Question
-) -> tuple[Any, Completion]:
+) -> Coroutine[Any, Any, tuple[Any, Completion]]:
     """Return the value that fits the question's schema, and the answer that it was read from.
 
     Raises TaskError ``schema-mismatch`` when no rung led to one, ``output-schema-invalid``, and what calls raise.
     """
     assert question.schema is not None
-    return await _climb(caller, attempt, models, question)
+    return _climb(caller, attempt, models, question)
 
 
 async def _climb(
@@ -203,7 +203,9 @@ class _Climb:
         for note in plans.notes:
             self.caller.say_once(self.attempt, note)
         refused = self.caller.refused_forms
-        for form in [each for each in forms if (endpoint.base_url, endpoint.model, each) not in refused]:
+        if refused:
+            forms = tuple(each for each in forms if (endpoint.base_url, endpoint.model, each) not in refused)
+        for form in forms:
             try:
                 return await self._with_plan(endpoint, plans.plan(form))
             except _NotRecorded:

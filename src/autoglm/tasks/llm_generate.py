@@ -120,7 +120,9 @@ class LlmGenerateTask(LlmTask):
 
 async def _one(caller: Caller, attempt: Attempt, options: _Options, question: Question) -> Any:
     if question.schema is not None:
-        return (await ask_for_value(caller, attempt, options.models, question))[0]
+        value, _ = await ask_for_value(caller, attempt, options.models, question)
+        attempt.output_schema = None  # each answer has been held against it, and a list of them must not be
+        return value
     return _answer_text(attempt, await ask(caller, attempt, options.models, question))
 
 

@@ -127,8 +127,9 @@ def _nothing_recorded(key: str) -> bytes | None:
     return None
 
 
-async def _not_recorded(key: str, text: bytes) -> None:
+async def _not_recorded(key: str, text: bytes) -> bytes:
     """Record no step: the attempt belongs to no run."""
+    return text
 
 
 @dataclass(slots=True)
@@ -142,6 +143,7 @@ class Attempt:
     env: Mapping[str, str]
     """Variables of the task's ``env`` field, rendered."""
     output_schema: Mapping[str, Any] | None
+    """What the result is held against once ``run`` has returned; a type that has done so itself sets it to None."""
     context: TaskContext
     root: Path
     """The project root: scripts are relative to it, handlers come from its ``tasks/``."""
@@ -189,8 +191,8 @@ class Attempt:
     """
     recorded: Callable[[str], bytes | None] = _nothing_recorded
     """Return the JSON text that the journal has for a step, None when it has none: the first half of :attr:`step`."""
-    record: Callable[[str, bytes], Awaitable[None]] = _not_recorded
-    """Record JSON text as what a step gave; returns after the commit: the second half of :attr:`step`."""
+    record: Callable[[str, bytes], Awaitable[bytes]] = _not_recorded
+    """Record JSON text as what a step gave; return what is recorded, after the commit: the second half."""
     memo: Any = None
     """What the attempt left for itself when it raised :class:`Park`; None when it has not."""
     task_type: Callable[[str], TaskType] = _no_task_type
