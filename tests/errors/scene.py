@@ -46,6 +46,7 @@ SHOWN = re.compile(
 
 _HEAD = "━━ "
 _CHANGING = (
+    (re.compile(r"\x00"), r"\\0"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"\b(process|pid) \d+"), r"\1 PID"),
     (re.compile(r"crash-\d+-\d+-\d+"), "crash-DATE-TIME-PID"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import autoglm
 from tests.errors.scene import Scene
 
 FLOW = """
@@ -41,6 +42,27 @@ def test_retry_of_a_run_that_succeeded(scene: Scene) -> None:
     prepared(scene)
     scene.autoglm("retry", "r")
     scene.shows("run-ended")
+
+
+def test_a_changed_file_that_has_not_changed_or_is_gone(scene: Scene) -> None:
+    prepared(scene)
+    scene.autoglm("retry", "r", "--with-changes")
+    (scene.root / "flow.yaml").unlink()
+    scene.autoglm("retry", "r", "--with-changes")
+    made = autoglm.Workflow.from_data({"tasks": [{"name": "report"}]}, {"report": lambda: 1})
+    made.configure(store="made.db", run_id="made").run()
+    scene.autoglm("retry", "made", "--with-changes", "--store", "made.db")
+    scene.shows("run-ended", "file-not-found")
+
+
+def test_a_changed_file_at_the_end_of_a_run(scene: Scene) -> None:
+    flow = "tasks: [{name: one, handler: one}]\nfinally: [{name: last, handler: leaves}]\n"
+    scene.write("tasks/work.py", "import os\n\ndef one(): return 1\ndef leaves(): os._exit(9)\n")
+    scene.write("flow.yaml", flow)
+    scene.autoglm_apart("run", "flow.yaml", "-q", "--run-id", "r")
+    scene.write("flow.yaml", flow.replace("name: last", "name: last, timeout: 1m"))
+    scene.autoglm("resume", "r", "--with-changes")
+    scene.shows("workflow-changed")
 
 
 def test_retry_when_the_file_has_changed(scene: Scene) -> None:

@@ -29,6 +29,13 @@ outputs: {seen: "{{ tasks.count.result.n }}"}
 """
 
 
+def test_an_iteration_that_fails(scene: Scene) -> None:
+    scene.write("tasks/numbers.py", "def halve(index=0):\n    return 8 // (2 - index)\n")
+    scene.run_task("handler: halve, loop: {until: result > 9, max_iterations: 9}, retries: 0")
+    scene.autoglm("show", "r1", "a")
+    scene.shows("loop-failed")
+
+
 def test_a_call_that_does_not_fit_what_is_called(scene: Scene) -> None:
     scene.write("tasks/numbers.py", NUMBERS)
     scene.write("sub/callee.yaml", CALLEE)
@@ -41,13 +48,6 @@ def test_a_call_that_does_not_fit_what_is_called(scene: Scene) -> None:
           - {name: count, with: {index: "{{ tasks.d.result.sen }}"}}
     """)
     scene.shows("missing-workflow", "unknown-input", "missing-input", "wrong-input", "unknown-field", "retry-on-group")
-
-
-def test_an_end_of_its_own_in_a_file_that_is_called(scene: Scene) -> None:
-    scene.write("tasks/numbers.py", NUMBERS)
-    scene.write("sub/callee.yaml", "tasks: [{name: count}]\nfinally: [{name: tidy, handler: count}]\n")
-    scene.run("tasks:\n  - {name: a, workflow: sub/callee.yaml}\n")
-    scene.shows("not-available")
 
 
 def test_mistakes_in_a_file_that_is_called(scene: Scene) -> None:
@@ -143,6 +143,20 @@ def test_a_trained_model_that_cannot_be_used(scene: Scene) -> None:
         "model-file-untrusted",
         "model-file-needs-extra",
     )
+
+
+def test_a_trained_model_that_is_given_nothing(scene: Scene) -> None:
+    linear = pytest.importorskip("sklearn.linear_model")
+    io = pytest.importorskip("skops.io")
+    scene.write("tasks/numbers.py", "def none():\n    return []\n")
+    io.dump(linear.LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0]), scene.root / "m.skops")
+    scene.run("""
+        tasks:
+          - {name: none}
+          - {name: a, model: m.skops, features: "{{ tasks.none.result }}", conditions: [{rule: prediction, action: b}]}
+          - {name: b, handler: none}
+    """)
+    scene.shows("features-invalid")
 
 
 def test_environments_that_are_not_there(scene: Scene) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 
 import pytest
 
+import autoglm
+from autoglm.base.errors import TaskError
 from autoglm.executors.inline import InlineExecutor
 from autoglm.executors.process import ProcessExecutor
 from autoglm.executors.protocol import Call, Command, Executor, Work
@@ -37,6 +40,14 @@ HANDLERS = """
     def ours(): raise AutoglmError("something is amiss")
     def gives_a_set(): return {"found": {1, 2}}
     def keeps_a_set(ctx): ctx.state["seen"] = {1, 2}
+    def keeps_by_number(ctx): ctx.state[7] = 1
+    def gives_too_much(): return "x" * 68_000_000
+    def gives_what_cannot_be_read(): return Odd()
+    def waits_in_a_thread():
+        with open("pipe") as pipe: return pipe.read()
+    class Odd(dict):
+        def items(self): raise RuntimeError("nobody reads me")
+        __iter__ = keys = values = items
     def clean(text, limit): return text
     def idle(): return None
     """
@@ -67,6 +78,9 @@ DEEDS = {
     "ours": "handler-raised",
     "gives_a_set": "not-json",
     "keeps_a_set": "not-json",
+    "keeps_by_number": "not-json",
+    "gives_too_much": "output-too-large",
+    "gives_what_cannot_be_read": "not-json",
 }
 
 
@@ -85,6 +99,18 @@ def test_where_it_was_raised(scene: Scene) -> None:
 def test_a_timeout(scene: Scene) -> None:
     failing(scene, "handler: waits, timeout: 10ms")
     scene.shows("timeout")
+
+
+def test_a_timeout_of_what_cannot_be_stopped(scene: Scene) -> None:
+    os.mkfifo(scene.root / "pipe")
+    failing(scene, "handler: waits_in_a_thread, timeout: 50ms")
+    os.close(os.open(scene.root / "pipe", os.O_WRONLY | os.O_NONBLOCK))  # lets the thread go
+    scene.shows("timeout")
+
+
+def test_a_result_that_is_not_as_its_schema_says(scene: Scene) -> None:
+    failing(scene, "handler: idle, output_schema: {type: object}")
+    scene.shows("schema-mismatch")
 
 
 def test_a_process_that_dies(scene: Scene) -> None:
@@ -145,7 +171,14 @@ def test_services(scene: Scene) -> None:
 def test_a_function_that_another_process_cannot_find(scene: Scene) -> None:
     with scene.refuses("a lambda goes to the process executor"):
         execute(ProcessExecutor(1), Call(lambda: 1))
-    scene.shows("not-importable")
+    with scene.refuses("what is no data goes to the process executor"):
+        execute(ProcessExecutor(1), Call(len, {"obj": {1, 2}}, reference="builtins:len"))
+    flow = autoglm.Workflow.from_data({"tasks": [{"name": "a", "executor": "process"}]}, {"a": lambda: 1})
+    run = flow.run()
+    scene.shows_error(
+        "a workflow made in Python runs a lambda of its own in a process", TaskError(**run.tasks["a"].error)
+    )
+    scene.shows("not-importable", "not-json")
 
 
 def test_work_of_another_kind(scene: Scene) -> None:

@@ -152,6 +152,8 @@ def test_a_task_type_with_a_fault_of_its_own(scene: Scene) -> None:
 
 def test_paths_that_cannot_be(scene: Scene) -> None:
     scene.autoglm("validate", "fl\0ow.yaml")
+    scene.autoglm("validate", "~nobody-of-this-name/flow.yaml")
+    scene.autoglm("list", "--store", "runs\0.db")
     gone = scene.root / "gone"
     gone.mkdir()
     scene.patch.chdir(gone)

@@ -85,6 +85,11 @@ def test_ids_of_runs(scene: Scene) -> None:
     scene.shows("run-exists", "run-id-invalid", "run-not-found", "run-ambiguous", "task-not-found", "unknown-status")
 
 
+def test_the_last_run_of_none(scene: Scene) -> None:
+    scene.autoglm("show", "last")
+    scene.shows("run-not-found")
+
+
 def test_runs_that_are_in_another_state(scene: Scene) -> None:
     ready(scene)
     scene.autoglm("run", "flow.yaml", "-q", "--run-id", "done")

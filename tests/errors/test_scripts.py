@@ -39,6 +39,7 @@ CASES = {
     "fine.sh, interpreter: scripts/plain": "script-not-executable",
     "empty": "script-format",
     'fine.sh, args: ["{{ nul }}"]': "script-arguments",
+    "fine.sh, args: [\"{{ 'x' * 200000 }}\"]": "script-arguments",
     "fine.sh, cwd: no/folder": "script-cwd-not-found",
     "fine.sh, interpreter: ./circle": "script-start",
     'fine.sh, args: "{{ 1 }}"': "option-value",

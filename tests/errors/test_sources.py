@@ -45,6 +45,14 @@ def test_places(scene: Scene) -> None:
     scene.shows("source-not-found", "source-unreadable")
 
 
+def test_a_file_that_is_no_parquet(scene: Scene) -> None:
+    pytest.importorskip("pyarrow")
+    scene.write("rows.parquet", "no such thing")
+    scene.write("tasks/one.py", "def one(item): return item\n")
+    scene.run_task("handler: one, loop: {file: rows.parquet}")
+    scene.shows("source-invalid")
+
+
 def test_a_format_whose_package_is_missing(scene: Scene) -> None:
     scene.write("rows.parquet", "PAR1")
     scene.patch.setitem(sys.modules, "pyarrow", None)

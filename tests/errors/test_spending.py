@@ -90,7 +90,9 @@ def test_a_cassette_that_is_not_there(scene: Scene) -> None:
     scene.write("tape.jsonl", '{"task": "a"}\n')
     scene.autoglm("run", "flow.yaml", "--cassette", "tape.jsonl")
     scene.autoglm("run", "flow.yaml", "--cassette", "tape.jsonl/x", "--cassette-mode", "record")
-    scene.shows("cassette-missing", "cassette-unreadable", "cassette-unwritable")
+    scene.autoglm("run", "flow.yaml", "--cassette", ".", "--cassette-mode", "replay")
+    scene.autoglm("run", "flow.yaml", "--cassette", "record", "--cassette-mode", "replay")
+    scene.shows("cassette-missing", "cassette-unreadable", "cassette-unwritable", "usage")
 
 
 def test_a_prompt_that_has_changed_since(scene: Scene) -> None:
@@ -101,6 +103,8 @@ def test_a_prompt_that_has_changed_since(scene: Scene) -> None:
     }
     scene.write("tape.jsonl", json.dumps({"task": "a", "asked": asked, "answer": {"text": "one, two"}}) + "\n")
     scene.run(ASK.replace("m,", "ollama/x,"), "--cassette", "tape.jsonl", "--cassette-mode", "replay")
+    scene.write("empty.jsonl", "")
+    scene.autoglm("run", "flow.yaml", "-q", "--run-id", "r2", "--cassette", "empty.jsonl", "--cassette-mode", "replay")
     scene.shows("cassette-mismatch")
 
 

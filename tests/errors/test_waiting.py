@@ -125,4 +125,23 @@ def test_a_rejection(scene: Scene) -> None:
 def test_a_duration_that_only_a_template_gives(scene: Scene) -> None:
     prepared(scene, "tasks:\n  - {name: price}\n  - {name: rest, type: wait, for: '{{ tasks.price.result }} apples'}\n")
     scene.autoglm("show", "r", "rest")
-    scene.shows("bad-duration")
+    scene.run("""
+        tasks:
+          - {name: price}
+          - {name: rest, type: wait, until: "{{ tasks.price.result }} o'clock"}
+          - {name: ask, type: approval, message: "Good?", deadline: "{{ tasks.price.result }} o'clock"}
+    """)
+    scene.shows("bad-duration", "bad-instant")
+
+
+def test_an_answer_to_what_asks_nothing_any_more(scene: Scene) -> None:
+    prepared(
+        scene,
+        """
+        tasks:
+          - {name: never, type: approval, message: "Ship it?", when: run.id == 'x'}
+          - {name: paid, type: wait, signal: paid-7}
+        """,
+    )
+    scene.autoglm("approve", "r", "never", "--by", "ann")
+    scene.shows("not-asked")

@@ -83,7 +83,8 @@ def plan_retry(session: Session, run_id: str, tasks: Sequence[str] = (), file: F
         raise UsageError(f"run {run_id} succeeded: there is nothing to retry", code="run-ended", hint=hint)
     correction = _plan(session, run_id, tuple(tasks), file, "retry")
     if row.status == RunStatus.SUCCEEDED and not tasks and not correction.change:
-        raise UsageError(f"run {run_id} succeeded, and nothing has changed since", code="run-ended")
+        hint = f"`autoglm retry {run_id} --from TASK` runs a task again, and what hangs on it"
+        raise UsageError(f"run {run_id} succeeded, and nothing has changed since", code="run-ended", hint=hint)
     return correction
 
 

@@ -111,10 +111,15 @@ def difference(session: Session, run: Run, *, with_code: bool = True) -> Differe
         UsageError: ``file-not-found``: it is no longer there.
     """
     path, definition = _file_of(session, run)
-    if path is None:
-        hint = "a run that was started from Python has no file to go by"
-        raise UsageError("the file that the run was started from is not there", code="file-not-found", hint=hint)
     created = run.created
+    if path is None:
+        named = definition.path or (created.file if created is not None else "")
+        if not named:
+            message, hint = "the run was started from Python: there is no file to go by", "leave out `--with-changes`"
+        else:
+            message = f"the file {named}, from which the run was started, is not there any more"
+            hint = "put it back; or leave out `--with-changes`: the run then goes on by the file as it was"
+        raise UsageError(message, code="file-not-found", hint=hint)
     loaded = session.load(path, environment=created.environment if created is not None else None)
     settings = session.project
     now = code_of(loaded.workflow, session.catalog, settings.root, session.handlers) if with_code else None

@@ -20,7 +20,7 @@ from autoglm.app.models import Models
 from autoglm.app.plugins import load_task_types
 from autoglm.app.secret_views import Environment, SecretView
 from autoglm.base.diagnostics import Diagnostic, Severity, sort_diagnostics
-from autoglm.base.errors import AutoglmError, SpecError, TaskError, UsageError
+from autoglm.base.errors import AutoglmError, SpecError, TaskError
 from autoglm.base.redaction import Redactor
 from autoglm.engine.states import TaskStatus
 from autoglm.llm.chat import check_parameter
@@ -134,7 +134,7 @@ def _called(file: str, sources: Mapping[str, str]) -> dict[str, tuple[str, str]]
 
 
 def _no_text(key: str) -> tuple[str, str]:
-    raise UsageError("the file is not at hand", code="file-not-found")
+    raise LookupError(key)
 
 
 def examine(question: Question) -> list[Diagnostic]:
@@ -347,7 +347,7 @@ class _Examination:
             try:
                 text, name = self.asked.texts(file)
                 self._documents[file] = read_document(text, name, keep_going=True)
-            except AutoglmError:
+            except (AutoglmError, LookupError):
                 self._documents[file] = None
         return self._documents[file]
 

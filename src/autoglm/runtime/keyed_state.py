@@ -31,7 +31,8 @@ class KeyedState(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
-            raise TaskError(f"a key of ctx.state is a text, not {key!r}", code="not-json", retryable=False)
+            hint = f"write ctx.state[{str(key)!r}]"
+            raise TaskError(f"a key of ctx.state is a text, not {key!r}", code="not-json", retryable=False, hint=hint)
         try:
             key = self._written(key)
             text = self._scrub(jsonvalue.encode(value))

@@ -134,11 +134,7 @@ class Program:
 
     def _named(self, error: ExpressionError) -> ExpressionError:
         """Return the error of what does not know in which expression it stands, with that."""
-        shown, said = f"`{self._shown()}`", error.message
-        named = (
-            f"{shown} {rest}" if (rest := said.removeprefix("the expression ")) != said else f"{shown} failed: {said}"
-        )
-        return ExpressionError(named, code=error.code, hint=error.hint)
+        return ExpressionError(f"`{self._shown()}` failed: {error.message}", code=error.code, hint=error.hint)
 
     def _failed(self, error: Exception, *, is_secret: bool) -> ExpressionError:
         shown = self._shown()

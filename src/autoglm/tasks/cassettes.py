@@ -79,7 +79,8 @@ class Cassette:
             return cassette
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise UsageError(f"the cassette {path} cannot be read: {reason}", code="cassette-unreadable") from None
+            message = f"the cassette {path} cannot be read: {reason}"
+            raise UsageError(message, code="cassette-unreadable", hint="name a file of yours") from None
         for number, line in enumerate(lines, 1):
             if line.strip():
                 cassette._add(cassette._read(number, line))

@@ -14,6 +14,7 @@ from autoglm.base.diagnostics import Diagnostic
 from autoglm.base.errors import TaskError
 from autoglm.executors.protocol import Call
 from autoglm.spec.catalog import Catalog, OptionInfo, TaskTypeInfo
+from autoglm.spec.faults import kind_of
 from autoglm.spec.model import Task
 from autoglm.tasks.classifiers import Classifiers
 from autoglm.tasks.llm_generate import LlmGenerateTask
@@ -122,10 +123,12 @@ class DecisionTask:
         classifier = self._classifiers.get(root / str(options["model"]), str(options["model"]), trusted)
         features = options.get("features")
         if not isinstance(features, list | dict) or not features:
+            given = "an empty one" if isinstance(features, list | dict) else kind_of(features)
             raise TaskError(
-                "`features` gives neither a list nor a mapping, or an empty one",
+                f"`features` must give a list or a mapping, and gives {given}",
                 code="features-invalid",
                 retryable=False,
+                hint="look at what the templates in it refer to",
             )
         return classifier.predict(features)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from autoglm.base.diagnostics import Diagnostic
-from autoglm.base.errors import TaskError
 from autoglm.base.ids import idempotency_key
 from autoglm.executors.protocol import Work
 from autoglm.llm.calls import ModelCall
@@ -38,7 +37,7 @@ def _no_log(stream: str, text: str) -> None:
 
 
 def _no_task_type(name: str) -> TaskType:
-    raise TaskError(f"no task type `{name}` is at hand here", code="task-type-failed", retryable=False)
+    raise LookupError(name)
 
 
 @dataclass(slots=True)
