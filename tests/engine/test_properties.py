@@ -22,6 +22,7 @@ from autoglm.spec.model import (
     PoolSpec,
     Retry,
     Schedule,
+    StandIn,
     Task,
     Workflow,
 )
@@ -141,7 +142,29 @@ def task_lists(draw: st.DrawFn, depth: int = 2, undoable: bool = True) -> tuple[
         elif fields["type"] == "function" and draw(st.integers(0, 4)) == 0:
             fields["effects"] = Effects.GUARDED
         tasks.append(Task(**fields))
-    return tuple(tasks)
+    return draw(stood_in_by_name(tuple(tasks)))
+
+
+@st.composite
+def stood_in_by_name(draw: st.DrawFn, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+    """Return the same, now and then with a task that stands in for others, and with tasks that ask another model."""
+    if draw(st.integers(0, 2)):
+        return tasks
+    spare = Task(
+        name="spare",
+        type="function",
+        retry=draw(st.sampled_from([None, Retry(max_attempts=2, delay=1.0)])),
+        pool=draw(st.sampled_from([(), ("narrow",)])),
+        arguments=draw(st.sampled_from([{}, {"why": "{{ error.code }}"}, {"x": "{{ nobody }}"}])),
+    )
+    found = []
+    for task in tasks:
+        ways = [StandIn(task="spare")]
+        if task.type == "function":
+            ways.append(StandIn(model="other"))
+        may = task.type != "decision" and task.on_error is OnError.FAIL and task.fallback is None
+        found.append(task.model_copy(update={"on_error": draw(st.sampled_from(ways))}) if may else task)
+    return (*found, spare)
 
 
 @st.composite

@@ -73,3 +73,15 @@ def test_retry_when_the_file_has_changed(scene: Scene) -> None:
     scene.autoglm("retry", "r", "--from", "report")
     scene.autoglm("retry", "r", "--with-changes", "--as-recorded")
     scene.shows("workflow-changed")
+
+
+def test_a_file_of_variables_that_has_changed(scene: Scene) -> None:
+    prepared(scene)
+    scene.write("limits.yaml", "limit: 3\n")
+    scene.write("flow.yaml", "vars: limits.yaml\n" + FLOW.replace("depends_on: clean", 'when: "{{ limit > 5 }}"'))
+    scene.autoglm("run", "flow.yaml", "--run-id", "s", quietly=True)
+    scene.write("limits.yaml", "limit: 7\n")
+    scene.autoglm("retry", "s", "--from", "report")
+    scene.write("limits.yaml", "- 7\n")
+    scene.autoglm("retry", "s", "--from", "report")
+    scene.shows("workflow-changed")

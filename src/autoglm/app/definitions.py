@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import msgspec
 
 from autoglm.app.code import code_of
 from autoglm.app.inputs import check_inputs
-from autoglm.app.loading import read_source
+from autoglm.app.loading import digest_of, read_source
 from autoglm.base.errors import SpecError, UsageError
 from autoglm.base.redaction import Secret
 from autoglm.engine import messages as m
@@ -34,7 +34,7 @@ def definition_text(session: Session, loaded: Loaded) -> bytes:
     workflow = workflow_text(loaded.workflow)
     code = code_of(loaded.workflow, session.catalog, session.project.root, session.handlers)
     path = _kept_path(Path(loaded.file), session.project.root) if loaded.file else ""
-    kept = Definition(msgspec.Raw(workflow), loaded.source, loaded.sources, path, code.pieces, code.uses)
+    kept = Definition(msgspec.Raw(workflow), loaded.source, loaded.sources, path, code.pieces, code.uses, loaded.read)
     return msgspec.json.encode(kept)
 
 
@@ -56,6 +56,8 @@ class Difference:
     changes: list[spec.Change]
     of_workflow: list[str]
     """Fields of the workflow itself that differ."""
+    files: list[str] = field(default_factory=list)
+    """Files read into the workflow that differ, whatever that changes."""
 
     def __bool__(self) -> bool:
         return bool(self.changes or self.of_workflow)
@@ -72,7 +74,8 @@ class Difference:
     def lines(self) -> list[str]:
         """Return a line for each change, as people read it."""
         found = [f"{each.path}: {_words(each)}" for each in self.changes]
-        return [*found, *(f"the workflow's `{name}`" for name in self.of_workflow)]
+        found += [f"the workflow's `{name}`" for name in self.of_workflow]
+        return [*found, *(f"the file `{name}`, which it reads" for name in self.files)] if found else []
 
 
 def _words(change: spec.Change) -> str:
@@ -88,12 +91,30 @@ def _words(change: spec.Change) -> str:
 
 
 def differs_in_file(session: Session, run: Run) -> bool:
-    """Return whether the file that a run was started from, or one that it calls, is there and reads otherwise now."""
+    """Return whether the file that a run was started from is there and reads otherwise now, or one that it uses does.
+
+    Those are the files that it calls, and those that are read into them: variables and prompts.
+    """
     path, definition = _file_of(session, run)
     if path is None:
         return False
+    if _read_otherwise(session, definition):
+        return True
     texts = {path: definition.source, **{path.parent / key: text for key, text in definition.sources.items()}}
     return any(_reads_otherwise(file, text) for file, text in texts.items())
+
+
+def _read_otherwise(session: Session, definition: Definition) -> list[str]:
+    """Return which of the files that were read into a workflow are not what they were."""
+    found = []
+    for name, digest in definition.read.items():
+        try:
+            is_same = digest_of(read_source(session.project.root / name)) == digest
+        except (UsageError, SpecError):
+            is_same = False
+        if not is_same:
+            found.append(name)
+    return found
 
 
 def _reads_otherwise(file: Path, text: str) -> bool:
@@ -131,7 +152,8 @@ def difference(session: Session, run: Run, *, with_code: bool = True) -> Differe
         settings.settings.config if with_code else was.config,
         settings.env() if with_code else was.env,
     )
-    return Difference(loaded, spec.compare(was, new), spec.workflow_changes(was.workflow, new.workflow))
+    files = _read_otherwise(session, definition)
+    return Difference(loaded, spec.compare(was, new), spec.workflow_changes(was.workflow, new.workflow), files)
 
 
 def fingerprint_of(session: Session, run: Run, path: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ class Loaded:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
     """The texts of the files that it calls, by their keys."""
+    read: dict[str, str] = field(default_factory=dict)
+    """Digests of the files that were read into it (variables, prompts), by their names from the root."""
     _graph: Graph | None = None
 
     @property
@@ -106,13 +109,18 @@ def check_document(
 
 
 def _check(
-    document: Document, catalog: Catalog, root: Path, defaults: Mapping[str, Any] | None, environment: str | None
+    document: Document,
+    catalog: Catalog,
+    root: Path,
+    defaults: Mapping[str, Any] | None,
+    environment: str | None,
+    read: dict[str, str] | None = None,
 ) -> Family:
-    """Read and check a document and the files that it calls."""
+    """Read and check a document and the files that it calls. ``read`` takes digests of what is read into them."""
 
     def parse(document: Document) -> tuple[Workflow | None, list[Diagnostic]]:
         workflow, found = parse_workflow(
-            document, catalog, read_file=_reader(root), defaults=defaults, environment=environment
+            document, catalog, read_file=_reader(root, read), defaults=defaults, environment=environment
         )
         if workflow is not None and (not isinstance(document.data, dict) or "inputs" not in document.data):
             workflow = workflow.model_copy(update={"inputs": infer_inputs(workflow), "inputs_inferred": True})
@@ -176,14 +184,27 @@ def load_file(
         UsageError: it cannot be read.
     """
     source = read_source(path)
+    read: dict[str, str] = {}
     with gc_paused():
-        family = _check(read_document(source, str(path), keep_going=True), catalog, root, defaults, environment)
+        document = read_document(source, str(path), keep_going=True)
+        family = _check(document, catalog, root, defaults, environment, read)
         workflow, diagnostics = family.whole(), _found(family)
     if workflow is None or any(d.is_error for d in diagnostics):
         raise SpecError(diagnostics)
     sources = {key: part.source for key, part in family.parts.items() if key}
-    return Loaded(workflow, catalog, source, str(path), diagnostics, sources)
+    return Loaded(workflow, catalog, source, str(path), diagnostics, sources, read)
 
 
-def _reader(root: Path) -> Callable[[str], str]:
-    return lambda name: read_source(root / name)
+def _reader(root: Path, read: dict[str, str] | None) -> Callable[[str], str]:
+    def reader(name: str) -> str:
+        text = read_source(root / name)
+        if read is not None:
+            read[name] = digest_of(text)
+        return text
+
+    return reader
+
+
+def digest_of(text: str) -> str:
+    """Return a digest of a file's text (SHA-256, hex)."""
+    return sha256(text.encode()).hexdigest()

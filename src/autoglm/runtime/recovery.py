@@ -32,6 +32,8 @@ class Definition(msgspec.Struct, frozen=True):
     """What the tasks use as code, to its digest; see :mod:`autoglm.spec.changes`."""
     uses: dict[str, tuple[str, ...]] = {}
     """A task's static path to the keys of ``code`` that it uses."""
+    read: dict[str, str] = {}
+    """Files that were read into the workflow (variables, prompts), relative to the project's folder, to a digest."""
 
 
 def read_created(store: Store, run_id: str) -> m.RunCreated:
