@@ -150,3 +150,34 @@ def test_a_file_that_calls_itself_at_its_end_never_ends(project: Path) -> None:
         "tasks: [{name: echo, with: {x: 1}}]\nfinally: [{name: again, workflow: ./callee.yaml}]\n"
     )
     assert codes(found(project, "  - {name: a, workflow: sub/callee.yaml}")) == ["endless-calls"]
+
+
+def test_the_end_of_a_call_goes_on_where_it_was(project: Path) -> None:
+    (project / "sub" / "callee.yaml").write_text(
+        "inputs: {n: integer}\n"
+        "tasks: [{name: echo, with: {x: '{{ n }}'}}]\n"
+        "finally: [{name: one, handler: echo, with: {x: '{{ run.status }}'}},\n"
+        "          {name: two, handler: echo, depends_on: one, with: {x: '{{ tasks.echo.result }}'}}]\n"
+    )
+    file = project / "flow.yaml"
+    file.write_text("tasks:\n  - {name: each, loop: [7, 8], workflow: sub/callee.yaml, with: {n: '{{ item }}'}}\n")
+
+    class Leaver:
+        def __init__(self, session: Session) -> None:
+            self.session = session
+
+        def on_events(self, events: object, at: float) -> None:
+            if "task='each[0].finally.one'" in str(events):
+                self.session.drain()
+
+        def on_log(self, line: object) -> None: ...
+
+    with Session.open(file) as session:
+        left = asyncio.run(session.run(session.load(file), run_id="r", observers=[Leaver(session)]))
+        assert left.status != "succeeded"
+    with Session.open(file) as session:
+        done = asyncio.run(session.resume("r"))
+        rows = {row.task: row.status for row in session.store.list_tasks("r", limit=100)}
+    assert done.status == "succeeded"
+    ends = [f"each[{n}].finally.{name}" for n in (0, 1) for name in ("one", "two")]
+    assert {name: rows[name] for name in ends} == dict.fromkeys(ends, "succeeded")

@@ -14,7 +14,7 @@ import msgspec
 
 from autoglm.base.errors import Failure
 from autoglm.engine import messages as m
-from autoglm.engine import parking, steps
+from autoglm.engine import parcels, parking, steps
 from autoglm.engine.codec import decode_record, encode_record
 from autoglm.engine.machine import Run
 from autoglm.engine.states import TaskStatus
@@ -216,6 +216,7 @@ class World:
         self.rows |= {number: (each.id, str(each.status)) for number, each in self.run.touched.items()}
         self.run.dropped.clear()
         self.run.touched.clear()
+        parcels.pack(self.run)  # a replay does not: whether an item is packed must not matter
 
     # ---------------------------------------------------------------------------------------------- what can happen
 

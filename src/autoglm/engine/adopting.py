@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autoglm.engine import forgetting, groups, undoing
+from autoglm.engine import forgetting, groups, parcels, undoing
 from autoglm.engine import messages as m
+from autoglm.engine.parcels import Done
 from autoglm.engine.reopening import Chosen, below, choose, set_back, unblock
 from autoglm.engine.state import Instance, Scope
 from autoglm.engine.states import RunStatus, TaskStatus
@@ -172,8 +173,29 @@ def _rebind_instance(state: RunState, graph: Graph, instance: Instance, node: No
             _rebind_instance(state, graph, item, node)
 
 
-def _rebind_done(state: RunState, graph: Graph, instance: Instance) -> bool:
+def _rebind_done(state: RunState, graph: Graph, done: Done) -> bool:
     """Put the task of ``graph`` in place for what completed and may have left memory; False when nothing undoes it."""
+    if isinstance(done, Instance):
+        return _rebind_path(state, graph, done) and _has_undo(done)
+    if done.parcel.item is not None:
+        instance = parcels.found(done)
+        return instance is not None and _rebind_path(state, graph, instance) and _has_undo(instance)
+    owner = done.parcel.owner
+    if not _rebind_path(state, graph, owner):
+        return False
+    node, plan = owner.node, groups.plan_of(graph, owner)
+    for name in done.path.split("."):
+        local = None if plan is None else plan.names.get(name)
+        if plan is None or local is None:
+            return False
+        node = plan.nodes[local]
+        callee = graph.callees.get(node.callee or "")
+        plan = node.body if callee is None else callee.plan
+    return node.rollback is not None
+
+
+def _rebind_path(state: RunState, graph: Graph, instance: Instance) -> bool:
+    """Put the tasks of ``graph`` in place for an instance and what it lies in; False when it is no more."""
     for at in reversed(list(instance.path())):
         local = at.scope.plan.names.get(at.node.name)
         if local is None:
@@ -182,6 +204,11 @@ def _rebind_done(state: RunState, graph: Graph, instance: Instance) -> bool:
         plan = groups.plan_of(graph, at)
         if at.child is not None and plan is not None and at.child.plan is not plan:
             _rebind(state, graph, at.child, plan)
+    return True
+
+
+def _has_undo(instance: Instance) -> bool:
+    """Return whether something undoes an instance, and let what has begun to go by it."""
     rollback = instance.node.rollback
     if instance.undo is not None and rollback is not None:
         instance.undo.node = rollback

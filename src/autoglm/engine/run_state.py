@@ -38,6 +38,7 @@ from autoglm.engine import (
 )
 from autoglm.engine import messages as m
 from autoglm.engine.ending import Ending
+from autoglm.engine.parcels import Parcel
 from autoglm.engine.ready import ReadyQueues
 from autoglm.engine.state import (
     DEADLINE,
@@ -100,6 +101,10 @@ class RunState:
         """What stands in for failed tasks and has not ended, by id."""
         self.stuck: dict[str, Failure | None] = {}
         """What should have been undone and could not be, by id."""
+        self.parcels: list[Parcel] = []
+        """Items of loops that have ended and can be packed once their records are noted."""
+        self.paths: dict[str, str] = {}
+        """Paths in items, each kept once however many items have it."""
         self.left_over: list[Scope] = []
         """Groups that have ended though something in them could not be undone."""
         self.touched: dict[int, Instance] = {}

@@ -19,6 +19,7 @@ from autoglm.graph.model import Callee, Node, Repeat, ScopePlan
 
 if TYPE_CHECKING:
     from autoglm.engine.ending_calls import CallEnd
+    from autoglm.engine.parcels import Done
     from autoglm.engine.undoing import Undoing
 
 Stored = bytes | Blob
@@ -281,7 +282,7 @@ class Scope:
         """The scope around it, whose tasks it may read too; for what runs at the end of one, that scope."""
         self.end: CallEnd | None = None
         """What is done at the end of a call whose tasks have ended."""
-        self.done: list[Instance] = []
+        self.done: list[Done] = []
         """What completed in it, at any depth, and can be undone."""
         self.undoing: Undoing | None = None
 

@@ -22,8 +22,9 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from autoglm.base.errors import Failure
-from autoglm.engine import forgetting
+from autoglm.engine import forgetting, parcels
 from autoglm.engine import messages as m
+from autoglm.engine.parcels import Done
 from autoglm.engine.state import Instance, Scope
 from autoglm.engine.states import TaskStatus
 
@@ -43,7 +44,7 @@ class Undoing:
 
     __slots__ = ("failure", "open", "stack", "starts", "stuck")
 
-    def __init__(self, stack: list[Instance], failure: Failure | None = None) -> None:
+    def __init__(self, stack: list[Done], failure: Failure | None = None) -> None:
         self.failure = failure
         """What a group then fails with, where its tasks do not tell."""
         self.stack = stack
@@ -88,7 +89,9 @@ def hand_over(state: RunState, instance: Instance) -> None:
     if child.undoing is not None:  # it was tried, and is not tried again before the run is reopened
         state.left_over.append(child)
         return
-    instance.scope.done.extend(child.done)
+    is_item = instance.index is not None and instance.status is TaskStatus.SUCCEEDED
+    may_pack = is_item and instance.node.rollback is None
+    instance.scope.done.extend(parcels.wrapped(state, instance, child.done) if may_pack else child.done)
     child.done = []
 
 
@@ -106,10 +109,22 @@ def take_up(state: RunState) -> None:
     state.left_over = []
 
 
-def still_stands(instance: Instance) -> bool:
+def still_stands(done: Done) -> bool:
     """Return whether something remembered is still what its run goes by, right after a run was reopened."""
-    if instance.status is not TaskStatus.SUCCEEDED:
+    if done.status is not TaskStatus.SUCCEEDED:
         return False
+    if isinstance(done, Instance):
+        return _is_in_place(done)
+    if done.parcel.item is not None:
+        instance = parcels.found(done)
+        return instance is not None and _is_in_place(instance)
+    loop = done.parcel.owner.loop
+    if loop is None or done.parcel.number <= loop.since or done.parcel.index in loop.redo:
+        return False
+    return _is_in_place(done.parcel.owner)
+
+
+def _is_in_place(instance: Instance) -> bool:
     for at in instance.path():
         found = at.scope.instances[at.node.local]
         if at.index is None:
@@ -137,14 +152,14 @@ def began(state: RunState, event: m.RollbackStarted, at: float) -> None:
 def go_on(state: RunState, scope: Scope, undoing: Undoing) -> None:
     """Let the next ones wait for their slots; when all are over, the scope may end."""
     while undoing.may_undo_next():
-        task = undoing.stack.pop()
+        task = parcels.instance_of(state, undoing.stack.pop())
         undo = _undo_of(state, task)
         undoing.open[undo.id] = undo
         heappush(undoing.starts, (-task.began, undo.id))
         state.undos[undo.id] = scope
         state.ready(undo)
     if undoing.is_over:
-        scope.done = undoing.stuck
+        scope.done = list(undoing.stuck)
         state.ended(scope.owner)
 
 
@@ -263,7 +278,7 @@ def scopes_within(scope: Scope) -> Iterator[tuple[str, Scope]]:
                 yield from scopes_within(child)
 
 
-def remembered(scope: Scope) -> Iterator[Instance]:
+def remembered(scope: Scope) -> Iterator[Done]:
     """Yield what a scope remembers of what can be undone, also while that is under way."""
     yield from scope.done
     if scope.undoing is not None and not scope.undoing.is_over:
@@ -274,7 +289,7 @@ def remembered(scope: Scope) -> Iterator[Instance]:
 def snapshot(scope: Scope) -> Any:
     """Return what a scope remembers, as plain data."""
     undoing = scope.undoing
-    done = [(instance.id, str(instance.status), instance.began, instance.order) for instance in scope.done]
+    done = parcels.snapshot(scope.done)
     if undoing is None:
         return done
     return done, [each.id for each in undoing.stack], sorted(undoing.open), [each.id for each in undoing.stuck]

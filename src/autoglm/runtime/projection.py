@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from autoglm.engine import parcels
 from autoglm.engine.machine import Run
 from autoglm.engine.state import Instance
 from autoglm.engine.states import TaskStatus
@@ -18,7 +19,9 @@ def take_rows(run: Run, seq: int) -> list[TaskRow]:
     if not touched:
         return []
     run.touched = {}
-    return [_row(instance, seq) for instance in touched.values()]
+    rows = [_row(instance, seq) for instance in touched.values()]
+    parcels.pack(run)
+    return rows
 
 
 def take_dropped(run: Run) -> list[str]:
@@ -34,6 +37,7 @@ def note_records(run: Run, seq: int) -> None:
     for instance in run.touched.values():
         _note_record(instance, seq)
     run.touched.clear()
+    parcels.pack(run)
 
 
 def _note_record(instance: Instance, seq: int) -> None:
