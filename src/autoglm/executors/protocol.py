@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 LogSink = Callable[[str, str], None]
 """Takes (stream, line); stream is ``stdout``, ``stderr`` or ``log``."""
 
@@ -27,12 +29,11 @@ class Abandoned(Exception):
         self.late = late
 
 
-@dataclass(frozen=True, slots=True)
-class Coroutine:
+class Coroutine(msgspec.Struct, frozen=True):
     """An async function of ours or the author's, to be awaited on the loop."""
 
     function: Callable[..., Awaitable[Any]]
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)

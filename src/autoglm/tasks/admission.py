@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from autoglm.base.errors import TaskError
 from autoglm.llm.budgets import Judgement, Use, Verdict
@@ -44,8 +46,7 @@ _SETTLING = 5.0
 _REFUSED_SINCE = "refused_since"
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(msgspec.Struct, frozen=True):
     """What a call may use."""
 
     prompt: int

@@ -7,6 +7,7 @@ recorded are the engine's (``engine/decisions.py``).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,9 +110,8 @@ class DecisionTask:
         """Return ``{prediction, probability, probabilities}``, or ``{label, confidence}``. Raises TaskError."""
         if "model" in attempt.options:
             return await attempt.execute(Call(self._predict, {"options": attempt.options, "root": attempt.root}))
-        options, schema = _question(attempt.options)
-        attempt.options = options
-        attempt.output_schema = schema
+        attempt.output_schema = _schema(tuple(str(label) for label in attempt.options["branches"]))
+        attempt.options = _question(attempt.options)
         return await self._llm.run(attempt)
 
     async def close(self) -> None:
@@ -133,8 +133,8 @@ class DecisionTask:
         return classifier.predict(features)
 
 
-def _question(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the options of the model call that asks for a label, and the schema of its answer."""
+def _question(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the model call that asks for a label."""
     llm = options["llm"]
     asked: dict[str, Any] = dict(llm) if isinstance(llm, Mapping) else {"model": llm}
     labels = [str(label) for label in options["branches"]]
@@ -142,13 +142,18 @@ def _question(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     system = options.get("system")
     asked["system"] = f"{system}\n\n{demand}" if system else demand
     asked |= {name: options[name] for name in ("prompt", "prompt_template") if name in options}
-    schema = {
+    return asked
+
+
+@lru_cache(maxsize=256)
+def _schema(labels: tuple[str, ...]) -> dict[str, Any]:
+    """Return the schema of an answer: one and the same for all calls of a loop, so that it is compiled once."""
+    return {
         "type": "object",
         "properties": {
-            "label": {"type": "string", "enum": labels},
+            "label": {"type": "string", "enum": list(labels)},
             "confidence": {"type": "number", "minimum": 0, "maximum": 1},
         },
         "required": ["label", "confidence"],
         "additionalProperties": False,
     }
-    return asked, schema

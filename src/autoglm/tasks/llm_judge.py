@@ -7,6 +7,7 @@ LLM-as-a-Judge", https://arxiv.org/abs/2306.05685).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from autoglm.base.diagnostics import Diagnostic
@@ -95,20 +96,10 @@ class LlmJudgeTask(LlmTask):
         if is_blank(options.rubric) or not options.rubric:
             raise invalid_option("the `rubric` is empty", "write what is judged by")
         criteria = options.rubric if isinstance(options.rubric, dict) else None
-        verdict = {
-            "type": "object",
-            "properties": {
-                "reason": {"type": "string"},
-                "score": {"type": "integer", "minimum": low, "maximum": high},
-            },
-            "required": ["reason", "score"],
-            "additionalProperties": False,
-        }
-        schema = verdict if criteria is None else _of_each(criteria, verdict)
         question = Question(
             build_messages(_demand(options, low, high), [], _case(options)),
             options.call_parameters(),
-            schema,
+            _schema(low, high, None if criteria is None else tuple(criteria)),
             corrections=CORRECTIONS if options.corrections is None else options.corrections,
         )
         value = (await ask_for_value(caller, attempt, options.models, question))[0]
@@ -131,7 +122,20 @@ def _scale_problem(scale: Any, pass_at: Any) -> tuple[str, str] | None:
     return None
 
 
-def _of_each(criteria: Mapping[str, str], verdict: Mapping[str, Any]) -> Mapping[str, Any]:
+@lru_cache(maxsize=256)
+def _schema(low: int, high: int, criteria: tuple[str, ...] | None) -> Mapping[str, Any]:
+    """Return the schema of a verdict: one and the same for all calls of a loop, so that it is compiled once."""
+    verdict = {
+        "type": "object",
+        "properties": {
+            "reason": {"type": "string"},
+            "score": {"type": "integer", "minimum": low, "maximum": high},
+        },
+        "required": ["reason", "score"],
+        "additionalProperties": False,
+    }
+    if criteria is None:
+        return verdict
     return {
         "type": "object",
         "properties": {name: verdict for name in criteria},  # noqa: C420  # one schema, read by the eye
