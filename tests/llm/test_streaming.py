@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoglm.base.errors import TaskError
-from autoglm.llm.profiles import DEEPSEEK, OLLAMA, ZHIPU
+from autoglm.llm.profiles import COMPATIBLE, DEEPSEEK, LLAMACPP, OLLAMA, ZHIPU
 from autoglm.llm.streaming import EventReader
 from autoglm.llm.wire import Wire
 
-from .peer import chunk, completion, events, http, script, stream_head
+from .peer import chunk, completion, events, http, script, serve, stream_head
 from .test_wire import HELLO, endpoint
 
 GOOD = (chunk("hel"), chunk("lo"), chunk(finish="stop"))
@@ -216,3 +216,20 @@ class TestBreaks:
             profile=DEEPSEEK,
         )
         assert (error.code, error.retryable) == ("model-overloaded", True)
+
+
+def test_the_connection_of_a_stream_is_used_again_only_where_it_is_known_to_be_kept():
+    async def said(profile) -> str | None:
+        wire = Wire()
+        try:
+            async with serve() as peer:
+                await wire.chat(endpoint(peer.url, profile=profile), HELLO, on_text=lambda _: None)
+                return peer.headers[0].get("connection")
+        finally:
+            await wire.close()
+
+    assert {p.name: asyncio.run(said(p)) for p in (COMPATIBLE, LLAMACPP, ZHIPU)} == {
+        "compatible": "close",
+        "llamacpp": "close",
+        "zhipu": None,
+    }

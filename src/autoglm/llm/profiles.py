@@ -102,6 +102,8 @@ class Profile:
     schema_rules: SchemaRules = SchemaRules()
     image_addresses: bool = True
     """False where images must be sent themselves, because it fetches none."""
+    keeps_streams: bool = True
+    """False where the connection may end with a streamed answer, though nobody said so: then it is not used again."""
     batching: Batching | None = None
     max_parallel: int | None = None
     """Calls under way to begin with, where more at once are known to be refused; None for any number."""
@@ -159,7 +161,9 @@ OPENAI = Profile(
     batching=Batching("/v1/chat/completions", max_bytes=200_000_000),
 )
 
-COMPATIBLE = Profile("compatible", forms=(Form.JSON_OBJECT, Form.PROMPT), error_codes=OPENAI.error_codes)
+COMPATIBLE = Profile(
+    "compatible", forms=(Form.JSON_OBJECT, Form.PROMPT), error_codes=OPENAI.error_codes, keeps_streams=False
+)
 """Any other server that speaks the OpenAI wire: its native forms are unknown, so JSON mode is the most we ask for."""
 
 ZHIPU = Profile(
@@ -228,6 +232,7 @@ LLAMACPP = Profile(
         "authentication_error": Meaning.UNAUTHORIZED,
     },
     schema_rules=SchemaRules(ignores=_GRAMMAR_IGNORES, anchored_patterns=True),
+    keeps_streams=False,
 )
 
 DEEPSEEK = Profile(

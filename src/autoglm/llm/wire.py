@@ -21,6 +21,7 @@ Note = Callable[[str], None]
 """Takes a line worth logging."""
 
 _STREAMED: Mapping[str, str] = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json"}
+_STREAMED_ONCE: Mapping[str, str] = {**_STREAMED, "Connection": "close"}
 
 
 def _no_note(_line: str) -> None:
@@ -54,7 +55,8 @@ class Wire(Transport):
         return read_embeddings(endpoint, answer, len(request.texts))
 
     async def _stream(self, endpoint: Endpoint, body: bytes, on_text: Callable[[str], None]) -> Completion:
-        async with self.open(endpoint, "POST", "chat/completions", body, headers=_STREAMED, streaming=True) as response:
+        headers = _STREAMED if endpoint.profile.keeps_streams else _STREAMED_ONCE
+        async with self.open(endpoint, "POST", "chat/completions", body, headers=headers, streaming=True) as response:
             kind = media_type(response.headers)
             if response.status != 200 or kind not in ("text/event-stream", "application/x-ndjson", ""):
                 # An error, or a server that does not stream: then the answer comes at once.
