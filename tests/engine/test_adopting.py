@@ -11,7 +11,7 @@ from autoglm.engine.adopting import can_adopt
 from autoglm.engine.redoing import what_is_done_again
 from autoglm.engine.states import RunStatus
 from autoglm.spec.changes import Definition, Kind, compare
-from autoglm.spec.model import PoolSpec, Retry, Task, Workflow
+from autoglm.spec.model import OnError, PoolSpec, Retry, StandIn, Task, Workflow
 
 from .conftest import Play
 from .flows import each, group, result, running, statuses, task, told, workflow
@@ -146,7 +146,10 @@ def edits(draw: st.DrawFn, flow: Workflow) -> Workflow:
         gone = not any(f"tasks.{name}." in reads for name in names) and "seen" in each_task.arguments
         arguments = {k: v for k, v in each_task.arguments.items() if not (k == "seen" and gone)}
         depends_on = {name: accepted for name, accepted in each_task.depends_on.items() if name in names}
-        kept.append(each_task.model_copy(update={"depends_on": depends_on, "arguments": arguments}))
+        stands_in = isinstance(each_task.on_error, StandIn) and each_task.on_error.task not in (None, *names)
+        on_error = OnError.FAIL if stands_in else each_task.on_error
+        changed = {"depends_on": depends_on, "arguments": arguments, "on_error": on_error}
+        kept.append(each_task.model_copy(update=changed))
     order = draw(st.permutations(kept))
     return flow.model_copy(
         update={"tasks": tuple(order), "max_parallel": draw(st.sampled_from([None, flow.max_parallel]))}
