@@ -269,3 +269,31 @@ def test_a_run_that_goes_on_cannot_be_reopened(play: Play) -> None:
     world = play(task("a"))
     assert world.handle(m.Reopen()) == []
     assert reason(world, "a") is None
+
+
+def test_what_a_stopped_attempt_had_used_is_counted(play: Play) -> None:
+    world = play(task("a", timeout=1.0), task("b"))
+    world.pass_time(2.0)
+    world.stopped("a", calls=2)
+    world.handle(m.Cancel())
+    world.stopped("b", calls=1)
+    assert world.run.spent.total == {"calls": 3}
+    assert world.replayed().spent.total == {"calls": 3}
+
+
+def test_a_pause_says_why_until_it_is_over(play: Play) -> None:
+    world = play(task("a"), task("b", "a"))
+    world.handle(m.Pause("no money"))
+    assert (world.run.pause_reason, world.replayed().pause_reason) == ("no money", "no money")
+    world.handle(m.Resume())
+    assert world.run.pause_reason == ""
+
+
+def test_an_attempt_knows_how_often_it_was_taken_over(play: Play) -> None:
+    world = play(task("a", retry=STEADY))
+    world.crash()
+    world.crash()
+    assert world.run.start_command(world.run.find("a")).recovered == 2
+    world.fail("a")
+    world.pass_time(2.0)
+    assert world.run.start_command(world.run.find("a")).recovered == 0, "it is another attempt"

@@ -283,7 +283,8 @@ def test_a_paused_run_starts_nothing(workflow: Workflow, seed: int) -> None:
             world._something(random, 0.2, 0.0)
     if world.run.is_final:
         return
-    world.handle(m.Pause())
+    world.handle(m.Pause("for a while"))
+    assert (world.run.pause_reason, world.replayed().pause_reason) == ("for a while", "for a while")
     before = sum(world.started.values())
     while world.running:
         world.succeed(random.choice(sorted(world.running))[0])

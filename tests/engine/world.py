@@ -269,11 +269,11 @@ class World:
         paused = [i for i in run.active if i.status is TaskStatus.PAUSED and i.id not in run.questions]
         return sorted(i.id for i in paused if not parking.is_due(i, self.now))
 
-    def stopped(self, task: str, *, abandoned: bool = False) -> list[m.Event]:
+    def stopped(self, task: str, *, abandoned: bool = False, **used: object) -> list[m.Event]:
         key = self._key(task)
         del self.running[key]
         self.stopping.discard(key)
-        return self.handle(m.AttemptStopped(*key, abandoned))
+        return self.handle(m.AttemptStopped(*key, abandoned, used or None))
 
     def items(self, task: str, items: list[object], *, last: bool) -> list[m.Event]:
         command = self.reading.pop(task)

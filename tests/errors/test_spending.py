@@ -128,3 +128,12 @@ def test_a_day_that_cannot_be_looked_up(scene: Scene) -> None:
     with scene.refuses("a call of a run in the namespace team"):
         asyncio.run(account.reserve("a", Use(10, 0.1, 1)))
     scene.shows("budget-unreadable")
+
+
+def test_a_run_that_a_budget_paused(scene: Scene) -> None:
+    with scene.serving(serve(answer)) as peer:
+        fields = "prompt: hello, model: m, max_tokens: 5, loop: {over: [1, 2, 3], max_parallel: 1}"
+        models = {"m": {"base_url": peer.url, "model": "big"}}
+        scene.run_task(fields, models=models, budget={"calls": 2, "on_exhausted": "pause"})
+        scene.autoglm("explain", "r1")
+    scene.shows()

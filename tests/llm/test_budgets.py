@@ -42,7 +42,7 @@ def test_a_purse_that_refuses_leaves_the_others_untouched() -> None:
     purses = [Purse("run", Budget(tokens=1000)), Purse("task", Budget(tokens=10))]
     judgement = reserve(purses, Use(tokens=50, calls=1), 0.0)
     assert (judgement.verdict, judgement.purse) == (Verdict.EXHAUSTED, purses[1])
-    assert judgement.reason == "0 tokens of 10 tokens used, and the call may need 50 tokens"
+    assert judgement.reason == "0 of 10 tokens used, and the call may need 50 tokens"
     assert purses[0].reserved == Use()
 
 

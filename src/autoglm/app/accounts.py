@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from autoglm.config.project import Project
 from autoglm.engine.machine import Run
+from autoglm.engine.standing_in import SUFFIX
 from autoglm.llm.prices import Price
 from autoglm.spec.model import Budget
 from autoglm.stores.memory import MemoryStore
@@ -46,11 +47,21 @@ def open_account(
         routes=Routes(workflow.name, store, clock),
         prices=own_prices(settings),
         budget=budget,
-        task_budgets={**called, **{node.path: node.task.budget for node in run.graph.nodes if node.task.budget}},
+        task_budgets={**called, **_task_budgets(run)},
         day=None if whole is None else DayPurse(workflow.namespace, whole, records),
         spent=run.spent.tasks,
         started_at=run.started_at,
     )
+
+
+def _task_budgets(run: Run) -> dict[str, Budget]:
+    """Return the budgets of tasks by path; a task that stands in for itself is paid from its own."""
+    found = {node.path: node.task.budget for node in run.graph.nodes if node.task.budget is not None}
+    own = {path.removesuffix(SUFFIX): path for path in found if path.endswith(SUFFIX)}
+    for path, stand_in in own.items():
+        if found.get(path) == found[stand_in]:
+            del found[stand_in]
+    return found
 
 
 def own_prices(settings: Settings) -> dict[str, Price]:

@@ -329,7 +329,8 @@ def waits_of(run: Run, instance: Instance) -> Iterator[Wait]:
     if waiting:
         return
     if run.status.value == "paused":
-        yield Wait("run", reason="the run is paused")
+        why = f": {run.pause_reason}" if run.pause_reason else ""
+        yield Wait("run", reason=f"the run is paused{why}")
     for index in instance.node.pools:
         pool, holders = run.graph.pools[index], run.slots[index]
         if len(holders) >= pool.limit:
@@ -422,6 +423,8 @@ def _run_summary(run: Run, failed: list[Instance]) -> str:
         return f"it succeeded{tolerated}"
     if failed:
         return f"it is {run.status.value}, and `{failed[0].id}` has failed: {_link(failed[0]).why}"
+    if run.status.value == "paused" and run.pause_reason:
+        return f"it is paused: {run.pause_reason}"
     return f"it is {run.status.value}"
 
 

@@ -51,6 +51,8 @@ class RunReport:
     usage: dict[str, Any] = field(default_factory=dict)
     error: dict[str, Any] | None = None
     offline: bool = False
+    paused: str = ""
+    """Why it is paused, where that was said."""
     questions: tuple[OpenQuestion, ...] = ()
     """What it waits for, in the order in which it was asked."""
 
@@ -80,6 +82,8 @@ class RunReport:
         }
         if self.error is not None:
             document["error"] = self.error
+        if self.paused:
+            document["paused"] = self.paused
         if self.questions:
             document["questions"] = [each.as_dict() for each in self.questions]
         if self.offline:
@@ -107,6 +111,7 @@ def report(run: Run) -> RunReport:
         usage=dict(run.usage),
         error=None if run.failure is None else _error(run.failure),
         offline=created is not None and created.offline,
+        paused=run.pause_reason if run.status is RunStatus.PAUSED else "",
         questions=open_questions(run),
     )
 

@@ -43,7 +43,8 @@ class PlainPrinter:
             if change is not None:
                 lines += self._lines(change)
         if self.view.status != before and self.view.status in ("paused", "cancelling"):
-            lines.append(f"run {self.view.status}")
+            why = f": {harmless(self.view.pause_reason)}" if self.view.status == "paused" else ""
+            lines.append(f"run {self.view.status}{why.removesuffix(': ')}")
         self._write(lines, at)
 
     def on_log(self, line: LogLine) -> None:

@@ -82,6 +82,8 @@ def _show_failures(report: RunReport, view: RunView, run: str) -> None:
     if report.status in ("failed", "cancelled"):
         warn(f"run again what failed, and what hangs on it: autoglm retry {run}")
     else:
+        if report.paused:
+            warn(f"it was paused: {clip(harmless(report.paused), _MAX_WIDTH)}")
         warn(f"the run is not over; continue it: autoglm resume {run}")
 
 

@@ -14,8 +14,18 @@ def used_text(usage: Mapping[str, Any]) -> str:
     cost = counted.pop("cost", 0)
     for name in ("seconds", "quality", "rated"):  # of the arms of a split, where they are shown
         counted.pop(name, None)
-    words = [f"{value:,} {name.replace('_', ' ')}" for name, value in counted.items()]
+    lost = _lost(counted)
+    words = [f"{value:,} {name.replace('_', ' ')}" for name, value in counted.items()] + lost
     return ", ".join([*words, *([money(cost)] if cost else [])])
+
+
+def _lost(counted: dict[str, Any]) -> list[str]:
+    """Take out calls that nobody has heard the end of; say how many there were, and what they may have used."""
+    calls, tokens, cost = (counted.pop(f"lost_{name}", 0) for name in ("calls", "tokens", "cost"))
+    if not calls:
+        return []
+    most = f"up to {tokens:,} tokens" + (f" and {money(cost)}" if cost else "")
+    return [f"{calls:,} {'call' if calls == 1 else 'calls'} without an end ({most}, counted in budgets)"]
 
 
 def short_usage(usage: Mapping[str, Any]) -> str:

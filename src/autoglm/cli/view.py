@@ -87,6 +87,7 @@ class RunView:
         self.where = ""
         """Options that further commands need to find the run's project."""
         self.note = ""
+        self.pause_reason = ""
         """What was asked of the run and is under way; first in the footer."""
         self.hint = ""
         """What the reader can do; last in the footer."""
@@ -342,8 +343,8 @@ class RunView:
                 self._ends.add(f"{static_path(task)}.{section}")
             case m.SectionStarted(section=section):
                 self._add(self._sections.get(section, ()), None, f"{section}.")
-            case m.RunPaused():
-                self.status = "paused"
+            case m.RunPaused(reason=reason):
+                self.status, self.pause_reason = "paused", reason
             case m.QuestionAnswered(task=task):
                 self.questions.pop(task, None)
             case m.RunCancelling():
@@ -450,6 +451,8 @@ class RunView:
             (self.status, style_of(self.status)),
             (f"  {format_duration(self.elapsed(now))}", ""),
         ]
+        if self.status == "paused" and self.pause_reason:
+            line.append((f"  {harmless(self.pause_reason)}", style_of("paused")))
         return [*line, ("  REHEARSAL: no model is asked", "bold yellow")] if self.offline else line
 
     def _footer(self) -> Line:

@@ -227,7 +227,7 @@ class Run(RunState):
                 if self.status is RunStatus.RUNNING or (
                     self.status is RunStatus.CANCELLING and self.ending is not None
                 ):
-                    self.emit(m.RunPaused())
+                    self.emit(m.RunPaused(stimulus.reason))
             case m.Resume():
                 if self.status is RunStatus.PAUSED:
                     self.emit(m.RunResumed())
@@ -354,11 +354,11 @@ class Run(RunState):
         if instance is None or instance.attempt != news.attempt or instance.stopping is None:
             return
         if instance.stopping == "timeout":
-            self.fail_attempt(
-                instance, timed_out(instance, abandoned=news.abandoned), timeout=True, abandoned=news.abandoned
-            )
+            failure = timed_out(instance, abandoned=news.abandoned, usage=news.usage)
+            self.fail_attempt(instance, failure, timeout=True, abandoned=news.abandoned)
         else:
-            self.emit(m.AttemptCancelled(news.task, news.attempt, instance.stopping, news.abandoned))
+            why = instance.stopping
+            self.emit(m.AttemptCancelled(news.task, news.attempt, why, news.abandoned, news.usage or None))
 
     def fail_attempt(self, instance: Instance, failure: Failure, *, timeout: bool, abandoned: bool = False) -> None:
         """Retry, degrade, or let it fail."""
@@ -561,7 +561,8 @@ class Run(RunState):
             env = node.env.evaluate(names)
         number = instance.attempt if attempt is None else attempt
         memo = parking.memo(self, instance) if attempt is None else None
-        return m.StartAttempt(instance.id, number, node.index, options, arguments, env, instance.index, memo)
+        lost = instance.recovered if attempt is None else 0
+        return m.StartAttempt(instance.id, number, node.index, options, arguments, env, instance.index, memo, lost)
 
     def _names(self, instance: Instance) -> Names:
         undone = instance.undoes

@@ -80,6 +80,8 @@ class AttemptStopped(Stimulus, frozen=True):
     task: str
     attempt: int
     abandoned: bool = False
+    usage: dict[str, Any] | None = None
+    """What it had used."""
 
 
 class AttemptParked(Stimulus, frozen=True):
@@ -155,7 +157,9 @@ class StateWritten(Stimulus, frozen=True):
 
 
 class Pause(Stimulus, frozen=True):
-    """Start nothing more; what runs may finish."""
+    """Start nothing more; what runs may finish. ``reason`` is for people."""
+
+    reason: str = ""
 
 
 class Resume(Stimulus, frozen=True):
@@ -218,7 +222,7 @@ class RunRecovered(Event, frozen=True, tag="run_recovered"):
 
 
 class RunPaused(Event, frozen=True, tag="run_paused"):
-    pass
+    reason: str = ""
 
 
 class RunResumed(Event, frozen=True, tag="run_resumed"):
@@ -301,6 +305,7 @@ class AttemptCancelled(Event, frozen=True, tag="attempt_cancelled"):
     attempt: int
     reason: str = ""
     abandoned: bool = False
+    usage: dict[str, Any] | None = None
 
 
 class ResultDiscarded(Event, frozen=True, tag="result_discarded"):
@@ -621,6 +626,8 @@ class StartAttempt(Command, frozen=True):
     """The item's index, in a loop."""
     memo: Any = None
     """What the attempt left for itself when it parked."""
+    recovered: int = 0
+    """How often it has been started again because the process that ran it was gone."""
 
 
 class StopAttempt(Command, frozen=True):

@@ -74,9 +74,9 @@ def park(run: Run, instance: Instance | None, news: m.AttemptParked) -> None:
     if instance is None:
         return
     if instance.stopping == "timeout":
-        run.fail_attempt(instance, timed_out(instance), timeout=True)
+        run.fail_attempt(instance, timed_out(instance, usage=news.usage), timeout=True)
     elif instance.stopping is not None:
-        run.emit(m.AttemptCancelled(news.task, news.attempt, instance.stopping))
+        run.emit(m.AttemptCancelled(news.task, news.attempt, instance.stopping, usage=news.usage or None))
     else:
         raw, blob = run.boxed(news.memo)
         run.emit(m.ParkingBegan(news.task, news.attempt, news.until, news.reason, raw, blob, news.usage or None))

@@ -74,6 +74,8 @@ class RunState:
         self.created: m.RunCreated | None = None
         self.status = RunStatus.PENDING
         self.failure: Failure | None = None
+        self.pause_reason = ""
+        """Why it is paused, where that was said."""
         self.outputs: Stored | None = None
         self.spent = Spent()
         """What was used of models."""
@@ -322,6 +324,7 @@ class RunState:
     def leave_slot(self, instance: Instance) -> None:
         """Note that an attempt does not run any more."""
         if self._running.pop(instance.id, None) is not None:
+            instance.recovered = 0
             self._ready.give(instance)
             if instance.index is not None:
                 self.owner_of(instance).loop.running.discard(instance.index)  # type: ignore[union-attr]
@@ -486,6 +489,8 @@ class RunState:
         instance = self._find(event.task)
         self.leave_slot(instance)
         instance.reason = event.reason or None
+        if event.usage:
+            self.spent.add(instance.node.path, event.usage, failed=True)
         self._end(instance, _S.CANCELLED, at)
 
     def _state_set(self, event: m.StateSet, at: float) -> None:
@@ -642,11 +647,15 @@ class RunState:
         for instance in self._active.values():
             if instance.id in self._running or instance.child is not None:
                 self.set_deadline(instance, at)
+        for instance in self._running.values():
+            instance.recovered += 1
 
     def _run_paused(self, event: m.RunPaused, at: float) -> None:
+        self.pause_reason = event.reason
         self.status = step_run(self.status, RunStatus.PAUSED)
 
     def _run_resumed(self, event: m.RunResumed, at: float) -> None:
+        self.pause_reason = ""
         is_cancelled = self.ending is not None and self.ending.status is RunStatus.CANCELLED
         self.status = step_run(self.status, RunStatus.CANCELLING if is_cancelled else RunStatus.RUNNING)
 

@@ -15,6 +15,7 @@ def snapshot(run: RunState) -> dict[str, Any]:
     """Return everything that counts as state, as plain data: two runs are equal when these are."""
     return {
         "status": str(run.status),
+        "paused": run.pause_reason,
         "definition": None if run.created is None else run.created.definition.digest,
         "outputs": run.outputs,
         "failure": run.failure,
@@ -49,7 +50,7 @@ def _describe_instance(instance: Instance) -> Iterator[tuple[str, Any]]:
             instance.output, instance.failure, instance.reason, instance.due, instance.started_at,
             instance.ended_at, instance.deadline, _held(instance.held), standing_in.snapshot(instance),
             None if instance.child is None else instance.child.chosen,
-            None if loop is None else _loop(loop),
+            None if loop is None else _loop(loop), instance.recovered,
         ),
     )  # fmt: skip
     if instance.stand_in is not None:

@@ -63,6 +63,7 @@ class Instance:
         "queued",
         "reason",
         "record",
+        "recovered",
         "result",
         "scope",
         "stand_in",
@@ -105,6 +106,8 @@ class Instance:
         self.held: Held | None = None
         self.queued = False
         self.record = 0
+        self.recovered = 0
+        """How often its attempt was started again after the process that ran it was gone."""
         self.value: Any = UNREAD
         self.began = 0
         """How many of what can be undone had completed when it began, and itself (``order``) when it completed."""

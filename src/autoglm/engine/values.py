@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 
@@ -22,8 +23,8 @@ def boxed(text: bytes, blobs: dict[str, bytes]) -> tuple[msgspec.Raw, Blob | Non
     return NULL, blob
 
 
-def timed_out(instance: Instance, *, abandoned: bool = False) -> Failure:
-    """Return the failure of what ran for longer than its ``timeout``."""
+def timed_out(instance: Instance, *, abandoned: bool = False, usage: dict[str, Any] | None = None) -> Failure:
+    """Return the failure of what ran for longer than its ``timeout``, and had used so much."""
     limit = instance.node.timeout or 0.0
     shown = f"{limit * 1000:g}ms" if limit < 1 else format_duration(limit)
     message = f"it ran for longer than its timeout of {shown}"
@@ -31,7 +32,7 @@ def timed_out(instance: Instance, *, abandoned: bool = False) -> Failure:
     if abandoned:
         message += " and could not be stopped: it is abandoned, and its result will be discarded"
         hint = "a thread cannot be stopped; `executor: process` makes the timeout hard"
-    return Failure("timeout", message, ("timeout",), hint=hint)
+    return Failure("timeout", message, ("timeout",), hint=hint, details={"usage": usage} if usage else None)
 
 
 def group_failed(scope: Scope) -> Failure:

@@ -17,6 +17,9 @@ from typing import Any
 
 from autoglm.spec.model import Budget
 
+LOST_CALLS, LOST_TOKENS, LOST_COST = "lost_calls", "lost_tokens", "lost_cost"
+"""Names in a usage record: calls that nobody has heard the end of, and what they may have used, which is counted."""
+
 
 @dataclass(slots=True)
 class Use:
@@ -40,7 +43,12 @@ class Use:
             value = usage.get(name, 0)
             return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
-        return cls(number("input_tokens") + number("output_tokens"), number("cost"), number("calls"))
+        tokens = number("input_tokens") + number("output_tokens") + number(LOST_TOKENS)
+        return cls(tokens, number("cost") + number(LOST_COST), number("calls") + number(LOST_CALLS))
+
+    def times(self, number: int) -> Use:
+        """Return so many of it."""
+        return Use(self.tokens * number, self.cost * number, self.calls * number)
 
 
 class Verdict(StrEnum):
@@ -70,6 +78,12 @@ class Purse:
     is_degraded: bool = False
     """It was used up, and another model is asked since."""
 
+    @property
+    def ends_at(self) -> float | None:
+        """When its time is up; None while it has not begun, and for none."""
+        limit = self.budget.wall_time
+        return None if limit is None or self.began is None or self.is_degraded else self.began + limit
+
     def judge(self, need: Use, now: float) -> tuple[Verdict, str]:
         """Say whether a call that may need so much fits, and what keeps it."""
         budget = self.budget
@@ -82,7 +96,8 @@ class Purse:
             spent, reserved, wanted = (getattr(each, what) for each in (self.spent, self.reserved, need))
             if spent + reserved + wanted <= limit + _SLACK:
                 continue
-            used = f"{_amount(what, spent)} of {_amount(what, limit)} used"
+            shown = _amount(what, spent) if what == "cost" else f"{spent:,.0f}"
+            used = f"{shown} of {_amount(what, limit)} used"
             reason = used if what == "calls" else f"{used}, and the call may need {_amount(what, wanted)}"
             if spent + wanted > limit + _SLACK or reserved <= 0:
                 return Verdict.EXHAUSTED, reason

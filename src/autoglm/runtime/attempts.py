@@ -56,6 +56,7 @@ class LiveAttempt(Attempt):
         self.environment = tools.environment
         self.refuses_models = tools.refuses_models
         self.memo = command.memo
+        self.recovered = command.recovered
         self.mcp_servers = tools.mcp_servers
         self.node = node.path
         self.task_id = command.task
@@ -105,8 +106,8 @@ class LiveAttempt(Attempt):
     def wake(self) -> None:
         self._dispatcher.wake(self._command.task)
 
-    def pause_run(self) -> None:
-        self._dispatcher.pause_run()
+    def pause_run(self, reason: str) -> None:
+        self._dispatcher.pause_run(reason)
 
     def execute(self, work: Work) -> Awaitable[Any]:
         return self._executor.run(work, self.log)

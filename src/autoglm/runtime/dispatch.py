@@ -167,9 +167,9 @@ class Dispatcher:
         if not self._is_quiet:
             self._post_from_anywhere(m.Wake(task))
 
-    def pause_run(self) -> None:
+    def pause_run(self, reason: str) -> None:
         """Let the run start nothing more until somebody resumes it."""
-        self._post_from_anywhere(m.Pause())
+        self._post_from_anywhere(m.Pause(_printable(self.tools.redactor.scrub(reason))))
 
     def _on_loop(self, function: Callable[[T], None], argument: T) -> None:
         """Call a function on the loop's thread: at once when this is it, so that what a task says stays in order."""
@@ -205,7 +205,7 @@ class Dispatcher:
                 failure = Failure("cancelled-itself", "the work cancelled itself", ("cancelled-itself",), hint=hint)
                 stimulus = m.AttemptRaised(*key, failure)
             else:
-                stimulus = m.AttemptStopped(*key)
+                stimulus = m.AttemptStopped(*key, usage=None if attempt is None else attempt.usage or None)
         except Abandoned as abandoned:
             stimulus = m.AttemptStopped(*key, abandoned=True)
             self._watch_late(key, abandoned)

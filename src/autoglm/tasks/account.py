@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from autoglm.base.errors import StoreError, TaskError
-from autoglm.llm.budgets import Judgement, Purse, Use, reserve, settle
+from autoglm.llm.budgets import LOST_CALLS, LOST_COST, LOST_TOKENS, Judgement, Purse, Use, reserve, settle
 from autoglm.llm.prices import Price, price_of
 from autoglm.spec.model import Budget, DegradeTo, ModelSpec, OnUnpriced
 from autoglm.stores.shared import change_entry
@@ -22,12 +22,15 @@ from autoglm.tasks.keeping import Keeping
 if TYPE_CHECKING:
     from autoglm.llm.models import Endpoint
     from autoglm.stores.protocol import Store
+    from autoglm.tasks.protocol import Attempt
     from autoglm.tasks.routes import Routes
 
 T = TypeVar("T")
 _LEASE = 0.02
 """What share of a day's budget a process fetches from the store at a time."""
 _DAY = 86400.0
+_STAND_IN = "~fallback"
+"""What the path of a task's stand-in ends with."""
 
 
 class SharedRecords:
@@ -141,6 +144,7 @@ class Account:
         self._known_prices: dict[tuple[str, str, str], Price | None] = {}
         """By a model's name, its provider and what its server calls it."""
         self._purses: dict[str, Purse] = {}
+        self._paid_from: dict[str, list[Purse]] = {}
         self._day = day
         self._waiting: list[Callable[[], None]] = []
         self._unpriced: set[str] = set()
@@ -148,6 +152,9 @@ class Account:
             self._purses[""] = Purse("the run's budget", budget, started_at)
         for path, each in (task_budgets or {}).items():
             self._purses[path] = Purse(f"the budget of `{path.removesuffix(':')}`", each)
+        budgets = [purse.budget for purse in self._purses.values()] + ([] if day is None else [day.purse.budget])
+        self.is_timed = any(each.wall_time is not None for each in budgets)
+        """Some budget's time runs."""
         for path, usage in (spent or {}).items():
             for purse in self._of(path):
                 purse.spent.add(Use.of(usage))
@@ -159,17 +166,24 @@ class Account:
     def _of(self, path: str) -> list[Purse]:
         """Return the purses that a call of the task at ``path`` is paid from: the run's, and those on the way to it.
 
-        What is called from another file has paths that begin with that file's name and a colon.
+        What is called from another file has paths that begin with that file's name and a colon. What stands in for a
+        task is paid from that task's too.
         """
         if not self._purses:
             return []
+        if path not in self._paid_from:
+            self._paid_from[path] = self._purses_of(path)
+        return self._paid_from[path]
+
+    def _purses_of(self, path: str) -> list[Purse]:
         found = [self._purses[""]] if "" in self._purses else []
         file, colon, _ = path.rpartition(":")
         if colon and f"{file}:" in self._purses:
             found.append(self._purses[f"{file}:"])
         parts = path.split(".")
         names = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
-        return [*found, *(self._purses[name] for name in names if name in self._purses)]
+        both = (each for name in names for each in dict.fromkeys((name.removesuffix(_STAND_IN), name)))
+        return [*found, *(self._purses[name] for name in both if name in self._purses)]
 
     # ------------------------------------------------------------------------------------------------------ prices
 
@@ -228,6 +242,19 @@ class Account:
         """Count a call that was paid for earlier and whose answer came back from the journal."""
         for purse in self._all(path):
             purse.spent.add(used)
+
+    def lose(self, attempt: Attempt, worst: Use, times: int = 1) -> None:
+        """Count calls of an attempt that were made, and whose end nobody has heard: what they may have used at most."""
+        lost, usage = worst.times(times), attempt.usage
+        for name, amount in ((LOST_CALLS, times), (LOST_TOKENS, lost.tokens), (LOST_COST, lost.cost)):
+            if amount:
+                usage[name] = usage.get(name, 0) + amount
+        self.count(attempt.node, lost)
+
+    def ends_at(self, path: str) -> tuple[float, Purse] | None:
+        """Return when the time of a budget of the task is up, and which one it is; the first of them."""
+        ends = [(purse.ends_at, purse) for purse in self._all(path)]
+        return min(((at, purse) for at, purse in ends if at is not None), key=lambda each: each[0], default=None)
 
     def wake_when_settled(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` when a call has settled."""

@@ -12,17 +12,17 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from autoglm.base.errors import TaskError
-from autoglm.llm.budgets import Judgement, Use, Verdict
+from autoglm.llm.budgets import Judgement, Purse, Use, Verdict
 from autoglm.llm.calls import Heard, heard
 from autoglm.llm.governor import Allowed, Asker, Busy, Governor, Lane, Permit
 from autoglm.llm.limits import USUAL_ANSWER
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from autoglm.llm.models import Endpoint
     from autoglm.llm.prices import Price
     from autoglm.tasks.account import Account
+
+T = TypeVar("T")
 
 PATIENCE = 600.0
 """Seconds for which a call that is refused is made again, where the model does not say."""
@@ -72,7 +74,7 @@ class Admission:
     A refusal becomes what the attempt must raise.
     """
 
-    __slots__ = ("_attempt", "_before", "_endpoint", "_heard", "_lane", "_need", "_permit", "_price")
+    __slots__ = ("_attempt", "_before", "_endpoint", "_heard", "_lane", "_need", "_permit", "_price", "is_timed")
 
     def __init__(
         self, attempt: Attempt, endpoint: Endpoint, lane: Lane, permit: Permit, need: Use | None, price: Price | None
@@ -80,6 +82,8 @@ class Admission:
         self._attempt, self._endpoint, self._lane, self._permit = attempt, endpoint, lane, permit
         self._need, self._price = need, price
         self._heard = Heard()
+        self.is_timed = attempt.account is not None and attempt.account.is_timed
+        """Make the call with :meth:`in_time`: it must end when a budget's time is up."""
 
     def __enter__(self) -> Admission:
         self._before = heard.set(self._heard)
@@ -94,8 +98,8 @@ class Admission:
             failure = self._failed(error)
             if failure is not error:
                 raise failure from None
-        elif error is not None:  # nobody waits for the call any more
-            self._give_up()
+        elif error is not None:  # nobody waits for the call any more, and it may be paid for all the same
+            self._give_up(lost=True)
 
     def answered(self, used: Usage) -> None:
         """Take note of what the call used: in its budgets, in its lane and in the attempt's usage."""
@@ -117,7 +121,7 @@ class Admission:
         due = 0.0
         if is_refusal:
             due = self._lane.refused((error.details or {}).get("retry_after"))
-        self._give_up()
+        self._give_up(lost=error.code == "budget-exhausted")  # its time was up while it was made
         account = self._attempt.account
         if not is_refusal or account is None:
             return error
@@ -131,12 +135,30 @@ class Admission:
         usage = self._attempt.usage
         usage["calls"] = usage.get("calls", 0) - 1
         usage["refused"] = usage.get("refused", 0) + 1
-        return Park(due, f"refused by {self._endpoint.name}: {error.message}", memo)
+        return Park(within_time(self._attempt, due), f"refused by {self._endpoint.name}: {error.message}", memo)
 
-    def _give_up(self) -> None:
+    def _give_up(self, *, lost: bool = False) -> None:
         self._lane.leave(self._permit, headers=self._heard.headers, succeeded=False)
-        if self._need is not None and self._attempt.account is not None:
-            self._attempt.account.settle(self._attempt.node, self._need, Use())
+        attempt, account = self._attempt, self._attempt.account
+        if self._need is not None and account is not None:
+            account.settle(attempt.node, self._need, Use())
+            if lost:
+                attempt.usage["calls"] -= 1
+                account.lose(attempt, self._need)
+
+    async def in_time(self, call: Awaitable[T]) -> T:
+        """Return what a call gives, unless a budget's time is up before: then raise what the attempt must raise."""
+        account = self._attempt.account
+        assert account is not None
+        end = account.ends_at(self._attempt.node)
+        limit = asyncio.timeout(None if end is None else max(0.0, end[0] - account.clock()))
+        try:
+            async with limit:
+                return await call
+        except TimeoutError:
+            if end is None or not limit.expired():
+                raise
+        raise denied(self._attempt, _out_of_time(end[1]))
 
 
 async def admit(governor: Governor, attempt: Attempt, endpoint: Endpoint, need: Need) -> Admission:
@@ -149,6 +171,9 @@ async def admit(governor: Governor, attempt: Attempt, endpoint: Endpoint, need: 
     price = None
     if account is not None:
         price = account.check_priced(attempt.node, endpoint, attempt.log)
+        if attempt.recovered:  # what it had under way when its process ended may be paid for
+            times, attempt.recovered = attempt.recovered, 0
+            account.lose(attempt, need.worst(price), times)
         if account.has_budgets:
             reserved = need.worst(price)
             judgement = await account.reserve(attempt.node, reserved)
@@ -176,7 +201,26 @@ async def _enter(lane: Lane, attempt: Attempt, account: Account | None, endpoint
     try:
         return await lane.enter(asker, account.records)
     except Busy as busy:
-        raise Park(busy.until, f"waits for {endpoint.name}: {busy}", attempt.memo) from None
+        until = within_time(attempt, busy.until)
+        raise Park(until, f"waits for {endpoint.name}: {busy}", attempt.memo) from None
+
+
+def within_time(attempt: Attempt, due: float) -> float:
+    """Return when to go on: not after the time of a budget is up, because then something else is to be done."""
+    end = attempt.account.ends_at(attempt.node) if attempt.account is not None and attempt.account.is_timed else None
+    return due if end is None else min(due, end[0])
+
+
+def _out_of_time(purse: Purse) -> Judgement:
+    return Judgement(Verdict.EXHAUSTED, purse, f"{purse.budget.wall_time:g} s have passed")
+
+
+def check_time(attempt: Attempt) -> None:
+    """Raise what an attempt must raise when the time of one of its budgets is up."""
+    account = attempt.account
+    end = account.ends_at(attempt.node) if account is not None and account.is_timed else None
+    if account is not None and end is not None and account.clock() >= end[0]:
+        raise denied(attempt, _out_of_time(end[1]))
 
 
 def denied(attempt: Attempt, judgement: Judgement) -> Exception:
@@ -196,7 +240,7 @@ def denied(attempt: Attempt, judgement: Judgement) -> Exception:
             return Park(now, f"goes on with {model}", attempt.memo)
         case OnExhausted.PAUSE:
             attempt.log("log", f"warning: {message}; the run pauses")
-            attempt.pause_run()
+            attempt.pause_run(message)
             return Park(now + 1.0, message, attempt.memo)
         case _:
             return TaskError(

@@ -30,7 +30,7 @@ from autoglm.llm.budgets import Use, Verdict
 from autoglm.llm.chat import Answer, Completion, encode_request, read_completion
 from autoglm.llm.prices import batch_share
 from autoglm.stores.protocol import EntryWrite
-from autoglm.tasks.admission import Need, denied
+from autoglm.tasks.admission import Need, check_time, denied, within_time
 from autoglm.tasks.model_options import invalid_option
 from autoglm.tasks.protocol import Attempt, Park
 
@@ -128,6 +128,7 @@ class Batcher:
             raise self._parked(attempt, custom, place, terms)
         answers = await self._answers(attempt, endpoint, place, terms)
         if answers is None:
+            check_time(attempt)
             raise self._parked(attempt, custom, place, terms)
         if custom not in answers:
             attempt.log("log", f"warning: the batch {place.batch} left the call out: it is made online")
@@ -141,7 +142,7 @@ class Batcher:
         memo = dict(attempt.memo) if isinstance(attempt.memo, dict) else {}
         memo[_MEMO] = {"custom": custom, "place": msgspec.to_builtins(place)}
         due = min(account.clock() + terms.poll, max(account.clock() + 0.05, place.since + terms.deadline))
-        return Park(due, f"in the batch {place.batch} of {place.calls} calls", memo)
+        return Park(within_time(attempt, due), f"in the batch {place.batch} of {place.calls} calls", memo)
 
     # ----------------------------------------------------------------------------------------------------- sending
 

@@ -133,7 +133,8 @@ class Caller:
                     keeping.keep(attempt, endpoint, asked, completion_document(answered), time.time())
                 return answered
         with await admit(self.governor, attempt, endpoint, Need(prompt, most)) as admission:
-            completion = await self._ask(attempt, endpoint, request, on_text)
+            call = self._ask(attempt, endpoint, request, on_text)
+            completion = await (admission.in_time(call) if admission.is_timed else call)
             admission.answered(completion.usage)
         if keeping is not None and asked is not None:
             keeping.keep(attempt, endpoint, asked, completion_document(completion), time.time())
@@ -170,7 +171,8 @@ class Caller:
         prompt = sum(estimate_tokens([{"content": text}]) for text in request.texts)
         with await admit(self.governor, attempt, endpoint, Need(prompt, 0)) as admission:
             with Telling(attempt, endpoint, "embeddings", parameters=request.parameters) as told:
-                embeddings = await self.wire.embed(endpoint, request, lambda line: self.say_once(attempt, line))
+                call = self.wire.embed(endpoint, request, lambda line: self.say_once(attempt, line))
+                embeddings = await (admission.in_time(call) if admission.is_timed else call)
                 told.used(embeddings.usage)
             _note_usage(attempt, embeddings.usage)
             admission.answered(embeddings.usage)

@@ -32,6 +32,10 @@ def _nothing() -> None:
     """Do nothing."""
 
 
+def _unheard(reason: str) -> None:
+    """Do nothing."""
+
+
 def _no_log(stream: str, text: str) -> None:
     """Take a line and drop it."""
 
@@ -194,6 +198,8 @@ class Attempt:
     """Record JSON text as what a step gave; return what is recorded, after the commit: the second half."""
     memo: Any = None
     """What the attempt left for itself when it raised :class:`Park`; None when it has not."""
+    recovered: int = 0
+    """How often it was started again because the process that ran it was gone: what it did then nobody knows."""
     task_type: Callable[[str], TaskType] = _no_task_type
     """Another task type by name, to do a part of the work."""
     node: str = ""
@@ -209,8 +215,8 @@ class Attempt:
     """Answers that the cache shall have once the attempt has succeeded."""
     wake: Callable[[], None] = _nothing
     """Let this attempt go on at once when it is parked; may be called from any thread."""
-    pause_run: Callable[[], None] = _nothing
-    """Let the run start nothing more until somebody resumes it."""
+    pause_run: Callable[[str], None] = _unheard
+    """Let the run start nothing more until somebody resumes it, and say why."""
     usage: dict[str, Any] = field(default_factory=dict)
     """What the attempt used: ``{"calls": 1, "input_tokens": …, "output_tokens": …}``; summed over the run."""
 

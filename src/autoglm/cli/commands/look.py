@@ -142,16 +142,19 @@ def _show_run(session: Session, row: RunRow, tasks: list[TaskRow], *, as_json: b
     from autoglm.cli.usage import used_text
 
     facts = run_facts(session.store, row.run_id)
-    questions = _questions(session, row)
+    questions, paused = _open(session, row)
     if as_json:
-        asked = {"questions": [each.as_dict() for each in questions]} if questions else {}
-        say_json({**run_data(row), **facts, "tasks": [task_data(each) for each in tasks], **asked})
+        asked: dict[str, Any] = {"questions": [each.as_dict() for each in questions]} if questions else {}
+        why = {"paused": paused} if paused else {}
+        say_json({**run_data(row), **facts, "tasks": [task_data(each) for each in tasks], **why, **asked})
         return
     from autoglm.cli.measure import harmless
 
     say(f"run       {row.run_id}")
     say(f"workflow  {harmless(row.workflow)}  ({harmless(row.file)})" if row.file else f"workflow  {row.workflow}")
     say(f"status    {row.status}{_driven(row)}")
+    if paused:
+        say(f"because   {harmless(paused)}")
     say(f"started   {_when(row.created_at)}, took {_took(row)}")
     if row.error:
         say(f"error     {harmless(row.error)}")
@@ -172,13 +175,15 @@ def _show_run(session: Session, row: RunRow, tasks: list[TaskRow], *, as_json: b
     _say_questions(session, row, questions)
 
 
-def _questions(session: Session, row: RunRow) -> tuple[OpenQuestion, ...]:
-    """Return what the run waits for; only a replay knows."""
-    if not row.counts.get("paused") or row.ended_at is not None:
-        return ()
+def _open(session: Session, row: RunRow) -> tuple[tuple[OpenQuestion, ...], str]:
+    """Return what the run waits for, and why it is paused as a whole; only a replay knows."""
+    is_paused = row.status == "paused"
+    if row.ended_at is not None or not (is_paused or row.counts.get("paused")):
+        return (), ""
     from autoglm.app.questions import open_questions
 
-    return open_questions(session.open_run(row.run_id)[0])
+    run = session.open_run(row.run_id)[0]
+    return open_questions(run), run.pause_reason if is_paused else ""
 
 
 def _say_questions(session: Session, row: RunRow, questions: Sequence[OpenQuestion]) -> None:
