@@ -215,3 +215,18 @@ def test_a_reopened_run_starts_the_task_anew(play: Play) -> None:
     world.handle(m.Reopen())
     assert list(world.running) == [("a", 2)]
     assert memo(world, "a") is None
+
+
+def test_what_is_parked_aside_is_known_until_it_goes_on_or_ends(play: Play) -> None:
+    world = play(task("a", loop=each(1, 2, 3)))
+    world.park("a[0]", world.now + 5.0, aside=True)
+    world.park("a[1]", world.now + 50.0, aside=True)
+    world.park("a[2]", world.now + 50.0)
+    world.crash()
+    loop = world.run.find("a").loop
+    assert loop is not None
+    assert loop.aside == {0, 1}
+    world.pass_time(10.0)
+    assert not loop.aside & {0}
+    world.handle(m.Cancel())
+    assert not loop.aside

@@ -234,11 +234,13 @@ class World:
             m.AttemptRaised(*key, Failure(code, "it went wrong", (code,), retryable, None, details or None))
         )
 
-    def park(self, task: str, until: float | None = None, memo: bytes = b"null", **used: object) -> list[m.Event]:
+    def park(
+        self, task: str, until: float | None = None, memo: bytes = b"null", *, aside: bool = False, **used: object
+    ) -> list[m.Event]:
         key = self._key(task)
         del self.running[key]
         self.stopping.discard(key)
-        news = m.AttemptParked(*key, until, "it waits", memo, used or None)
+        news = m.AttemptParked(*key, until, "it waits", memo, used or None, aside)
         self.memo[key] = msgspec.json.decode(memo)
         return self.handle(news)
 
@@ -410,7 +412,8 @@ class World:
                 self.step(key[0], random.choice(["one", "two", "three"]))
             elif random.random() < parks:
                 until = None if random.random() < 0.3 else self.now + 3 * random.random() - 0.5
-                self.park(key[0], until, random.choice([b"null", b'{"cursor":1}']))
+                memo = random.choice([b"null", b'{"cursor":1}'])
+                self.park(key[0], until, memo, aside=until is not None and until > self.now + 1)
             elif random.random() < faults:
                 self.fail(key[0], random.choice(["boom", "bang"]), retryable=random.random() < 0.8)
             else:

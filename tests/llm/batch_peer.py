@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,16 @@ class BatchPeer:
     """Set once a batch was made."""
     failing: int = 0
     """How many calls end with an error of their own."""
+    holds: bool = False
+    """A batch is made, and its answer kept back."""
+    cuts: int = 0
+    """How many batches are made whose answers are cut off."""
+    fails_looks: int = 0
+    """How many looks fail with 500 first."""
+    lists: bool = True
+    """Whether it can list its batches."""
+    page: int = 2
+    """Batches of one page of the list."""
 
     def lines(self, batch: dict[str, Any]) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.files[batch["input_file_id"]].splitlines()]
@@ -72,17 +83,35 @@ async def serve_batches(**script: Any) -> AsyncIterator[BatchPeer]:
     async def create(request: web.Request) -> web.Response:
         body = await request.json()
         name = f"batch-{len(peer.batches)}"
-        peer.batches[name] = {**body, "id": name, "status": "in_progress", "looks": 0}
+        peer.batches[name] = {**body, "id": name, "status": "in_progress", "looks": 0, "created_at": time.time()}
         peer.made.set()
+        if peer.holds:
+            await asyncio.Event().wait()
+        if peer.cuts:
+            peer.cuts -= 1
+            assert request.transport is not None
+            request.transport.close()
         return web.json_response(peer.batches[name])
 
     async def look(request: web.Request) -> web.Response:
         batch = peer.batches[request.match_info["name"]]
+        if peer.fails_looks:
+            peer.fails_looks -= 1
+            return web.json_response({"error": {"message": "try later"}}, status=500)
         peer.looks += 1
         batch["looks"] += 1
         if batch["status"] == "in_progress" and batch["looks"] >= peer.ends_after:
             peer.end(batch)
         return web.json_response(batch)
+
+    async def listed(request: web.Request) -> web.Response:
+        if not peer.lists:
+            return web.json_response({"error": {"message": "no such path"}}, status=404)
+        newest = list(reversed(peer.batches.values()))
+        names = [batch["id"] for batch in newest]
+        start = names.index(request.query["after"]) + 1 if "after" in request.query else 0
+        page = newest[start : start + peer.page]
+        return web.json_response({"data": page, "has_more": start + peer.page < len(newest)})
 
     async def cancel(request: web.Request) -> web.Response:
         batch = peer.batches[request.match_info["name"]]
@@ -94,14 +123,15 @@ async def serve_batches(**script: Any) -> AsyncIterator[BatchPeer]:
         peer.online.append(body)
         return web.json_response(completion(f"online: {body['messages'][-1]['content']}"), dumps=json.dumps)
 
-    app = web.Application()
+    app = web.Application(client_max_size=200_000_000)
     app.router.add_post("/v1/files", upload)
     app.router.add_get("/v1/files/{name}/content", content)
     app.router.add_post("/v1/batches", create)
+    app.router.add_get("/v1/batches", listed)
     app.router.add_get("/v1/batches/{name}", look)
     app.router.add_post("/v1/batches/{name}/cancel", cancel)
     app.router.add_post("/v1/chat/completions", chat)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     peer.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"

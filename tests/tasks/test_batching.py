@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ async def test_a_loop_is_one_batch_at_half_the_price(house: House) -> None:
     assert report.usage["cost"] == pytest.approx(30 * (7 * 2 + 3 * 8) / 1e6 / 2)
     assert peer.looks <= 6  # one look serves all who wait
     reasons = {event.reason for event in watcher.events if isinstance(event, m.ParkingBegan)}
-    assert reasons == {"in the batch batch-0 of 30 calls"}
+    assert reasons == {"its call is gathered for a batch", "in the batch batch-0 of 30 calls"}
 
 
 @run_async
@@ -110,3 +111,93 @@ async def test_a_budget_counts_batched_calls(house: House) -> None:
     assert report.status == "failed"
     assert report.usage["calls"] == 4
     assert sum(len(peer.lines(batch)) for batch in peer.batches.values()) == 4
+
+
+# --------------------------------------------------------------------------------------- when nobody knows whether
+
+
+KILLED = """
+import os, sys
+sys.argv = ["autoglm", "run", sys.argv[1], "--run-id", "r", "--store", sys.argv[2], "-q"]
+from autoglm.cli.entry import enter
+sys.exit(enter(sys.argv[1:]))
+"""
+
+
+@run_async
+async def test_a_batch_that_was_accepted_as_the_process_was_killed_is_taken_over(house: House) -> None:
+    async with serve_batches(holds=True) as peer:
+        path = house.write("flow.yaml", flow(peer.url, 6))
+        arguments = [sys.executable, "-c", KILLED, str(path), str(house.root / "runs.db")]
+        process = await asyncio.create_subprocess_exec(*arguments, cwd=house.root)
+        await peer.made.wait()
+        process.kill()
+        await process.wait()
+        peer.holds = False
+        for number in range(5):  # others' batches, over several pages
+            peer.batches[f"other-{number}"] = {"id": f"other-{number}", "status": "completed", "metadata": {"run": "r"}}
+        with house.session("runs.db") as session:
+            report = await session.resume("r")
+    assert report.status == "succeeded"
+    assert report.tasks["a"].result == [f"batched: {number}" for number in range(6)]
+    assert [name for name in peer.batches if name.startswith("batch")] == ["batch-0"]
+    assert not peer.online
+
+
+@run_async
+async def test_what_was_never_accepted_is_sent_anew(house: House) -> None:
+    async with serve_batches(holds=True) as peer:
+        path = house.write("flow.yaml", flow(peer.url, 3))
+        with house.session("runs.db") as session:
+            running = asyncio.create_task(session.run(session.load(path), run_id="r"))
+            await peer.made.wait()
+            session.abort()
+            await running
+        peer.holds = False
+        peer.batches.clear()  # as if the provider had lost it
+        with house.session("runs.db") as session:
+            report = await session.resume("r")
+    assert report.tasks["a"].result == [f"batched: {number}" for number in range(3)]
+    assert len(peer.batches) == 1
+
+
+@run_async
+async def test_a_batch_whose_answer_was_cut_off_is_found(house: House) -> None:
+    async with serve_batches(cuts=1) as peer:
+        report, _ = await drive(house, flow(peer.url, 3))
+    assert report.tasks["a"].result == [f"batched: {number}" for number in range(3)]
+    assert len(peer.batches) == 1
+    assert report.tasks["a"].attempts in (0, 1)
+
+
+@run_async
+async def test_where_batches_cannot_be_listed_that_is_said(house: House) -> None:
+    async with serve_batches(cuts=1, lists=False) as peer:
+        report, watcher = await drive(house, flow(peer.url, 3))
+    assert report.status == "succeeded"
+    assert len(peer.batches) == 2
+    assert any("may be made twice" in line.text for line in watcher.lines)
+
+
+@run_async
+async def test_a_look_that_fails_is_no_failure(house: House) -> None:
+    async with serve_batches(fails_looks=3) as peer:
+        report, watcher = await drive(house, flow(peer.url, 3))
+    assert report.status == "succeeded"
+    assert len(peer.batches) == 1
+    assert not [event for event in watcher.events if isinstance(event, m.AttemptFailed)]
+
+
+@run_async
+async def test_five_thousand_calls_go_out_in_as_many_batches_as_it_takes(house: House) -> None:
+    async with serve_batches() as peer:
+        text = json.loads(flow(peer.url, 5000, terms={**TERMS, "gather": "2s", "poll": "5s", "calls": 2000}))
+        text["tasks"][0]["loop"] = {"over": "{{ range(5000) }}", "max_parallel": 200}
+        report, _ = await drive(house, json.dumps(text))
+    assert report.status == "succeeded"
+    assert report.tasks["a"].result == [f"batched: {number}" for number in range(5000)]
+    sizes = [len(peer.lines(batch)) for batch in peer.batches.values()]
+    assert max(sizes) == 2000, "more than a loop has open, and no more than is allowed"
+    assert len(sizes) < 10
+    asked = [line["custom_id"] for batch in peer.batches.values() for line in peer.lines(batch)]
+    assert len(asked) == len(set(asked)) == 5000

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 OPEN_ITEMS: Final = 1024
 """How many items may be open (running, or waiting for a retry) at once, unless ``max_parallel`` asks for more."""
+OPEN_ASIDE: Final = 65_536
+"""The same, those counted that are parked aside: what a provider takes as one batch, and some more."""
 OPEN_GROUPS: Final = 64
 """The same for loops over a group that do not say ``max_parallel``."""
 LOW, CHUNK = 256, 512
@@ -96,7 +98,8 @@ def may_start_item(owner: Instance) -> bool:
         return False
     if loop.retries:
         return True
-    return len(loop.open) < (OPEN_ITEMS if limit is None else max(OPEN_ITEMS, 2 * limit))
+    counted = len(loop.open) - len(loop.aside)
+    return counted < (OPEN_ITEMS if limit is None else max(OPEN_ITEMS, 2 * limit)) and len(loop.open) < OPEN_ASIDE
 
 
 def start_item(run: Run, owner: Instance) -> None:

@@ -96,6 +96,8 @@ class AttemptParked(Stimulus, frozen=True):
     reason: str
     memo: bytes = b"null"
     usage: dict[str, Any] | None = None
+    aside: bool = False
+    """A loop counts it as none of its open items meanwhile: it may wait in great numbers, and for long."""
 
 
 class Wake(Stimulus, frozen=True):
@@ -413,6 +415,7 @@ class ParkingBegan(Event, frozen=True, tag="parking_began"):
     memo: msgspec.Raw = NULL
     memo_blob: Blob | None = None
     usage: dict[str, Any] | None = None
+    aside: bool = False
 
 
 class ParkingCut(Event, frozen=True, tag="parking_cut"):

@@ -6,6 +6,7 @@ Rules:
 2. When it is due it waits for its turn like a retry, and goes on as the same attempt, which gets its memo back.
 3. The time it was parked does not count against its ``timeout``; a group around it counts on.
 4. To be stopped ends it at once: there is nothing that must be waited for.
+5. An item that is parked *aside* is none of those of which a loop may have so many open: thousands may wait together.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def began(state: RunState, instance: Instance, event: m.ParkingBegan, at: float)
         state.set_timer(event.until, WAKE, instance)
     if event.usage:
         state.spent.add(instance.node.path, event.usage, ended=False)
+    if event.aside and instance.index is not None and (loop := state.owner_of(instance).loop) is not None:
+        loop.aside.add(instance.index)
     state.free_loop(instance)
 
 
@@ -57,6 +60,8 @@ def ended(state: RunState, instance: Instance, event: m.ParkingEnded, at: float)
     """Note that a parked attempt runs again."""
     if instance.held is not None:
         instance.held.reason = ""
+    if instance.index is not None and (loop := state.owner_of(instance).loop) is not None:
+        loop.aside.discard(instance.index)
     state.take_slot(instance, at)
 
 
@@ -79,7 +84,8 @@ def park(run: Run, instance: Instance | None, news: m.AttemptParked) -> None:
         run.emit(m.AttemptCancelled(news.task, news.attempt, instance.stopping, usage=news.usage or None))
     else:
         raw, blob = run.boxed(news.memo)
-        run.emit(m.ParkingBegan(news.task, news.attempt, news.until, news.reason, raw, blob, news.usage or None))
+        used = news.usage or None
+        run.emit(m.ParkingBegan(news.task, news.attempt, news.until, news.reason, raw, blob, used, news.aside))
 
 
 def cut(run: Run, instance: Instance | None) -> None:

@@ -382,6 +382,7 @@ class RunState:
         if loop is None or item.index is None:
             raise EngineError(f"{item.id!r} belongs to no loop", code="unknown-instance")
         del loop.open[item.index]
+        loop.aside.discard(item.index)
         if item.status is _S.SUCCEEDED:
             text = item.result
             if text is None:

@@ -50,7 +50,7 @@ def _describe_instance(instance: Instance) -> Iterator[tuple[str, Any]]:
             instance.output, instance.failure, instance.reason, instance.due, instance.started_at,
             instance.ended_at, instance.deadline, _held(instance.held), standing_in.snapshot(instance),
             None if instance.child is None else instance.child.chosen,
-            None if loop is None else _loop(loop), instance.recovered,
+            instance.recovered, None if loop is None else _loop(loop),
         ),
     )  # fmt: skip
     if instance.stand_in is not None:
@@ -76,7 +76,8 @@ def _ends(run: RunState) -> Iterator[tuple[str, Any]]:
 def _loop(loop: LoopState) -> tuple[Any, ...]:
     inside = [[(str(status), count) for status, count in each] for each in loop.inside]
     return (
-        loop.next, loop.count, loop.exhausted, loop.last, loop.earlier, loop.before, loop.skips, inside, loop.results,
+        loop.next, loop.count, loop.exhausted, loop.last, loop.earlier, loop.before, loop.skips, inside,
+        sorted(loop.aside), loop.results,
     )  # fmt: skip
 
 

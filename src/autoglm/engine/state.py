@@ -352,6 +352,7 @@ class LoopState:
     """A loop that has started: where it stands, and what came of its items."""
 
     __slots__ = (
+        "aside",
         "before",
         "cancelled",
         "count",
@@ -404,6 +405,8 @@ class LoopState:
         self.redo: list[int] = []
         """Items to be done again after the run was reopened, smallest last."""
         self.open: dict[int, Instance] = {}
+        self.aside: set[int] = set()
+        """Those that are parked, and do not count against how many may be open."""
         self.retries: deque[Instance] = deque()
         """Items that were retrying or parked, are due and wait for their turn; those that moved on meanwhile are
         dropped then."""

@@ -7,7 +7,7 @@ with a line for each call, create the batch, ask how it stands, fetch the files 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -43,6 +43,10 @@ class Batch:
     failed: int = 0
     problem: str | None = None
     """The server's first sentence about what is wrong with the whole batch."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What it was given when it was created."""
+    created_at: float | None = None
+    """By the server's clock, seconds since the epoch."""
 
     @property
     def is_ended(self) -> bool:
@@ -79,6 +83,14 @@ class _Batch(msgspec.Struct):
     request_counts: _Counts | None = None
     errors: Any = None
     error: Any = None
+    metadata: Any = None
+    created_at: Any = None
+
+
+class _Page(msgspec.Struct):
+    data: list[_Batch] | None = None
+    has_more: bool = False
+    error: Any = None
 
 
 class _Response(msgspec.Struct):
@@ -94,6 +106,7 @@ class _Line(msgspec.Struct):
 
 _file_decoder = msgspec.json.Decoder(_File)
 _batch_decoder = msgspec.json.Decoder(_Batch)
+_page_decoder = msgspec.json.Decoder(_Page)
 _line_decoder = msgspec.json.Decoder(_Line)
 
 
@@ -128,9 +141,23 @@ def read_batch(endpoint: Endpoint, answer: Answer) -> Batch:
     decoded = decode_answer(endpoint, answer, _batch_decoder, "a batch")
     if decoded.id is None:
         raise _unusable(endpoint, answer, decoded.error, "it holds no batch id")
+    return _batch(decoded, decoded.id)
+
+
+def read_batches(endpoint: Endpoint, answer: Answer) -> tuple[list[Batch], str | None]:
+    """Return a page of a list of batches, and the id after which the next page begins. Raises TaskError."""
+    decoded = decode_answer(endpoint, answer, _page_decoder, "a list of batches")
+    if decoded.data is None:
+        raise _unusable(endpoint, answer, decoded.error, "it holds no list")
+    found = [_batch(each, each.id) for each in decoded.data if each.id is not None]
+    return found, found[-1].id if decoded.has_more and found else None
+
+
+def _batch(decoded: _Batch, name: str) -> Batch:
     counts = decoded.request_counts or _Counts()
+    metadata = decoded.metadata if isinstance(decoded.metadata, dict) else {}
     return Batch(
-        decoded.id,
+        name,
         decoded.status,
         decoded.output_file_id or None,
         decoded.error_file_id or None,
@@ -138,6 +165,8 @@ def read_batch(endpoint: Endpoint, answer: Answer) -> Batch:
         counts.completed,
         counts.failed,
         _problem(decoded.errors),
+        {str(key): str(value) for key, value in metadata.items()},
+        float(decoded.created_at) if isinstance(decoded.created_at, int | float) else None,
     )
 
 

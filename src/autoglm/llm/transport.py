@@ -186,6 +186,8 @@ class Transport:
 def _url(base_url: str, path: str) -> str:
     """Return the address of a call; a query of the base address (an API version, say) stays at the end."""
     base, mark, query = base_url.partition("?")
+    if mark and "?" in path:
+        mark = "&"
     return f"{base}{path}{mark}{query}"
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
-from autoglm.llm.batches import Batch, UploadedFile, encode_batch, read_batch, read_file
+from autoglm.llm.batches import Batch, UploadedFile, encode_batch, read_batch, read_batches, read_file
 from autoglm.llm.chat import ChatRequest, Completion, encode_request, media_type, read_completion, refused
 from autoglm.llm.embeddings import EmbeddingRequest, Embeddings, encode_embedding_request, read_embeddings
 from autoglm.llm.models import Endpoint
@@ -112,6 +113,14 @@ class Wire(Transport):
     async def get_batch(self, endpoint: Endpoint, batch_id: str) -> Batch:
         """Return how a batch stands. Raises TaskError."""
         return read_batch(endpoint, await self.call(endpoint, "GET", f"batches/{batch_id}"))
+
+    async def list_batches(self, endpoint: Endpoint, after: str | None = None) -> tuple[list[Batch], str | None]:
+        """Return some batches, the newest first, and after which the next ones come (None: there are no more).
+
+        Raises TaskError.
+        """
+        more = f"&after={quote(after, safe='')}" if after else ""
+        return read_batches(endpoint, await self.call(endpoint, "GET", f"batches?limit=100{more}"))
 
     async def cancel_batch(self, endpoint: Endpoint, batch_id: str) -> Batch:
         """Ask that a batch be given up; what is done already is kept, and paid for. Raises TaskError."""

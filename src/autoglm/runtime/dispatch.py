@@ -302,7 +302,7 @@ class Dispatcher:
                 *key, self._clean(Failure("not-json", message, ("not-json",), retryable=False, hint=error.hint))
             )
         until = None if park.until is None else float(park.until)
-        return m.AttemptParked(*key, until, _printable(redactor.scrub(park.reason)), memo, usage or None)
+        return m.AttemptParked(*key, until, _printable(redactor.scrub(park.reason)), memo, usage or None, park.aside)
 
     def _clean(self, failure: Failure, usage: dict[str, Any] | None = None) -> Failure:
         """Return the failure without secrets, and as JSON data whatever the author's exception put in it."""

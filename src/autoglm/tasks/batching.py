@@ -2,20 +2,25 @@
 
 Rules:
 
-1. What attempts ask for within ``gather`` of one another is one batch of their run, task and model; then they park.
-2. Where its call is, an attempt knows from its memo, and from an entry in the store that is written with those of all
-   others once the batch is made. So a restart asks for no call again (but for one that dies between the two).
-3. A parked attempt looks every ``poll`` seconds; one look serves all attempts of the batch.
-4. At the ``deadline`` the batch is given up, and what it has not answered is asked online; so is what an ended batch
+1. What attempts ask for within ``gather`` of one another is one batch of their run, task and model, or several where
+   the provider takes no more in one. They are parked from the moment they have asked, aside: no loop waits for them.
+2. Before anything is sent, the store is told which calls are on their way, under a *mark* that the batch carries on the
+   provider's side (its metadata). Once the batch is made, the store is told its id.
+3. Where its call is, an attempt knows from its memo or from the store. When that is told of a mark and of no batch, the
+   process ended in between, or the provider's answer was lost: the provider's batches are looked through for the mark,
+   and the one that carries it is taken over. So no call is paid for twice.
+4. A parked attempt looks every ``poll`` seconds; one look serves all attempts of the batch. That a look fails is no
+   failure of the attempt.
+5. At the ``deadline`` the batch is given up, and what it has not answered is asked online; so is what an ended batch
    left out. A batch that the provider refuses as a whole fails its attempts.
-5. Only an attempt's first call is batched: what corrects an answer is asked online.
+6. Only an attempt's first call is batched: what corrects an answer is asked online.
 """
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -29,8 +34,8 @@ from autoglm.llm.batches import Batch, batch_line, read_results
 from autoglm.llm.budgets import Use, Verdict
 from autoglm.llm.chat import Answer, Completion, encode_request, read_completion
 from autoglm.llm.prices import batch_share
-from autoglm.stores.protocol import EntryWrite
 from autoglm.tasks.admission import Need, check_time, denied, within_time
+from autoglm.tasks.batch_places import Doubtful, Place, adopt, create, entry_of, mark_of, write_places
 from autoglm.tasks.model_options import invalid_option
 from autoglm.tasks.protocol import Attempt, Park
 
@@ -40,8 +45,12 @@ if TYPE_CHECKING:
     from autoglm.llm.wire import Wire
 
 _MEMO = "batch"
-_KEPT = 7 * 86400.0
-"""Seconds for which the store remembers in which batch a call is."""
+_SENDING = 2.0
+"""Seconds after which who has not heard of its batch looks again by itself."""
+_SETTLED = 15.0
+"""Seconds after which a provider's list holds every batch that it was asked for."""
+_MOST_SENT = 3
+"""How often a call is put into a batch of which nobody knows whether it was made."""
 _MOST_KEPT = 16
 """Ended batches whose answers are kept at hand."""
 
@@ -53,28 +62,22 @@ class Terms:
     gather: float = 2.0
     poll: float = 60.0
     deadline: float = 86400.0
+    calls: int | None = None
+    """How many calls a batch has at most; None leaves it to the provider."""
 
     @classmethod
     def read(cls, written: Mapping[str, Any] | None) -> Terms:
         """Return the terms of the option ``batch``. Raises TaskError ``llm-option-invalid``."""
-        hint = "write `batch: {gather: 5s, poll: 1m, deadline: 20h}`, or some of these"
-        given = {}
+        hint = "write `batch: {gather: 5s, poll: 1m, deadline: 20h, calls: 1000}`, or some of these"
+        given: dict[str, Any] = {}
         for name, value in (written or {}).items():
             if name not in cls.__dataclass_fields__:
                 raise invalid_option(f"`batch` has no `{name}`", hint)
             try:
-                given[name] = float(parse_duration(value))
-            except ValueError as error:
+                given[name] = int(value) if name == "calls" else float(parse_duration(value))
+            except (ValueError, TypeError) as error:
                 raise invalid_option(f"`{name}` of `batch` is wrong: {error}", hint) from None
         return cls(**given)
-
-
-class _Place(msgspec.Struct):
-    """Where a call is."""
-
-    batch: str
-    since: float
-    calls: int
 
 
 @dataclass(slots=True)
@@ -82,9 +85,11 @@ class _Gathering:
     """Calls that will be one batch."""
 
     endpoint: Endpoint
+    attempt: Attempt
+    """The first one: in its log what becomes of the batch is told."""
     lines: dict[str, bytes] = field(default_factory=dict)
+    wakes: list[Callable[[], None]] = field(default_factory=list)
     size: int = 0
-    sent: asyncio.Future[_Place] | None = None
     timer: asyncio.TimerHandle | None = None
 
 
@@ -103,6 +108,12 @@ class Batcher:
     def __init__(self, wire: Callable[[], Wire]) -> None:
         self._wire = wire
         self._gathering: dict[tuple[str, str, str, str], _Gathering] = {}
+        self._on_its_way: set[str] = set()
+        """Calls that are gathered, or being sent."""
+        self._arrived: dict[str, Place | Exception] = {}
+        """What became of those that were, until their attempts have heard it."""
+        self._found: dict[str, asyncio.Future[Place | None]] = {}
+        """By mark: what the provider's own list says of batches that nobody knows the ids of."""
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._looking: dict[tuple[str, str], asyncio.Lock] = {}
         self._reserved: dict[str, Use] = {}
@@ -121,12 +132,19 @@ class Batcher:
         memo = attempt.memo.get(_MEMO) if isinstance(attempt.memo, dict) else None
         if memo is not None and memo.get("custom") != custom:
             return None
-        place = msgspec.convert(memo["place"], _Place) if memo is not None else self._recorded(attempt, custom)
+        attempt.recovered = 0  # whatever was lost with a process is found again by its mark
+        place = await self._place(attempt, endpoint, custom, memo, terms)
         if place is None:
             await self._reserve(attempt, endpoint, custom, need)
-            place = await self._join(attempt, endpoint, custom, body, terms)
-            raise self._parked(attempt, custom, place, terms)
-        answers = await self._answers(attempt, endpoint, place, terms)
+            self._join(attempt, endpoint, custom, body, terms)
+            raise self._gathered(attempt, custom, terms, is_new=True)
+        answers = None
+        try:
+            answers = await self._answers(attempt, endpoint, place, terms)
+        except TaskError as error:
+            if not error.retryable or error.code == "batch-failed" or account.clock() > place.since + terms.deadline:
+                raise
+            attempt.log("log", f"warning: the batch {place.batch} cannot be looked at now: {error.message}")
         if answers is None:
             check_time(attempt)
             raise self._parked(attempt, custom, place, terms)
@@ -136,18 +154,74 @@ class Batcher:
             return None
         return self._answered(attempt, endpoint, custom, answers[custom])
 
-    def _parked(self, attempt: Attempt, custom: str, place: _Place, terms: Terms) -> Park:
+    def _parked(self, attempt: Attempt, custom: str, place: Place, terms: Terms) -> Park:
         account = attempt.account
         assert account is not None
         memo = dict(attempt.memo) if isinstance(attempt.memo, dict) else {}
         memo[_MEMO] = {"custom": custom, "place": msgspec.to_builtins(place)}
         due = min(account.clock() + terms.poll, max(account.clock() + 0.05, place.since + terms.deadline))
-        return Park(within_time(attempt, due), f"in the batch {place.batch} of {place.calls} calls", memo)
+        return Park(within_time(attempt, due), f"in the batch {place.batch} of {place.calls} calls", memo, aside=True)
+
+    def _gathered(self, attempt: Attempt, custom: str, terms: Terms, *, is_new: bool = False) -> Park:
+        """Return what an attempt raises whose call is on its way; it is woken once the batch is made."""
+        account = attempt.account
+        assert account is not None
+        memo = dict(attempt.memo) if isinstance(attempt.memo, dict) else {}
+        memo[_MEMO] = {"custom": custom, "sent": _sent(attempt) + is_new}
+        due = account.clock() + terms.gather + _SENDING
+        return Park(within_time(attempt, due), "its call is gathered for a batch", memo, aside=True)
+
+    async def _place(
+        self, attempt: Attempt, endpoint: Endpoint, custom: str, memo: dict[str, Any] | None, terms: Terms
+    ) -> Place | None:
+        """Return where a call is; None when it is to be sent. Raises Park while that is not known."""
+        arrived = self._arrived.pop(custom, None)
+        if isinstance(arrived, Doubtful):
+            if _sent(attempt) >= _MOST_SENT:
+                raise arrived.error
+            return await self._look_up(attempt, endpoint, custom, arrived.place, terms)
+        if isinstance(arrived, Exception):
+            raise arrived
+        if arrived is not None:
+            return arrived
+        if custom in self._on_its_way:
+            raise self._gathered(attempt, custom, terms)
+        if memo is not None and "place" in memo:
+            place: Place | None = msgspec.convert(memo["place"], Place)
+        else:
+            place = self._recorded(attempt, custom)
+        if place is None or place.batch:
+            return place
+        return await self._look_up(attempt, endpoint, custom, place, terms)
+
+    async def _look_up(
+        self, attempt: Attempt, endpoint: Endpoint, custom: str, place: Place, terms: Terms
+    ) -> Place | None:
+        """Return where a call is whose batch was on its way when its process ended."""
+        account = attempt.account
+        assert account is not None
+        settled = place.since + min(_SETTLED, terms.poll)
+        memo = {**(attempt.memo if isinstance(attempt.memo, dict) else {})}
+        memo[_MEMO] = {"custom": custom, "sent": _sent(attempt), "place": msgspec.to_builtins(place)}
+        if account.clock() < settled:  # what was asked for a moment ago may not be listed yet
+            raise Park(settled, "whether its batch was made is not known: it is looked for", memo, aside=True)
+        looking = self._found.get(place.mark)
+        if looking is None or looking.get_loop() is not asyncio.get_running_loop():
+            looking = asyncio.ensure_future(adopt(self._wire(), attempt, endpoint, place))
+            self._found[place.mark] = looking
+        try:
+            return await asyncio.shield(looking)
+        except TaskError as error:
+            if not error.retryable or account.clock() > place.since + terms.deadline:
+                raise
+            self._found.pop(place.mark, None)
+            attempt.log("log", f"warning: the batches cannot be looked through now: {error.message}")
+            raise Park(account.clock() + terms.poll, "its batch is looked for", memo, aside=True) from None
 
     # ----------------------------------------------------------------------------------------------------- sending
 
-    async def _join(self, attempt: Attempt, endpoint: Endpoint, custom: str, body: bytes, terms: Terms) -> _Place:
-        """Put a call into the batch that is being gathered, and wait until it is sent."""
+    def _join(self, attempt: Attempt, endpoint: Endpoint, custom: str, body: bytes, terms: Terms) -> None:
+        """Put a call into the batch that is being gathered."""
         account, limits = attempt.account, endpoint.profile.batching
         assert account is not None
         assert limits is not None
@@ -155,75 +229,74 @@ class Batcher:
         loop = asyncio.get_running_loop()
         key = (account.run_id, attempt.node, endpoint.base_url, endpoint.model)
         gathering = self._gathering.get(key)
-        if gathering is None or gathering.sent is None or gathering.sent.get_loop() is not loop:
-            gathering = self._gathering[key] = _Gathering(endpoint, sent=loop.create_future())
-        assert gathering.sent is not None
+        if gathering is not None and gathering.lines and gathering.size + len(line) > limits.max_bytes:
+            self._send_soon(key, gathering)
+            gathering = None
+        if gathering is None:
+            gathering = self._gathering[key] = _Gathering(endpoint, attempt)
         gathering.lines[custom] = line
+        gathering.wakes.append(attempt.wake)
         gathering.size += len(line)
+        self._on_its_way.add(custom)
         if gathering.timer is not None:
             gathering.timer.cancel()
-        is_full = len(gathering.lines) >= limits.max_calls or gathering.size >= limits.max_bytes * 0.9
-        gathering.timer = loop.call_later(0.0 if is_full else terms.gather, self._send_soon, key, gathering, attempt)
-        if is_full:
-            self._gathering.pop(key, None)
-        return await asyncio.shield(gathering.sent)
+        if len(gathering.lines) >= min(limits.max_calls, max(1, terms.calls or limits.max_calls)):
+            self._send_soon(key, gathering)
+        else:
+            gathering.timer = loop.call_later(terms.gather, self._send_soon, key, gathering)
 
-    def _send_soon(self, key: tuple[str, str, str, str], gathering: _Gathering, attempt: Attempt) -> None:
+    def _send_soon(self, key: tuple[str, str, str, str], gathering: _Gathering) -> None:
+        if gathering.timer is not None:
+            gathering.timer.cancel()
         if self._gathering.get(key) is gathering:
             del self._gathering[key]
-        task = asyncio.get_running_loop().create_task(self._send(gathering, attempt))
+        task = asyncio.get_running_loop().create_task(self._send(gathering))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _send(self, gathering: _Gathering, attempt: Attempt) -> None:
-        sent, account = gathering.sent, attempt.account
-        assert sent is not None
-        assert account is not None
+    async def _send(self, gathering: _Gathering) -> None:
+        outcome: Place | Exception
         try:
-            place = await self._create(gathering, attempt)
-            if account.records is not None:
-                data = msgspec.json.encode(place)
-                now = account.clock()
-                writes = [
-                    EntryWrite(key=_entry(account.run_id, custom), data=data, expires_at=now + _KEPT)
-                    for custom in gathering.lines
-                ]
-                await asyncio.to_thread(account.records.store.put_entries, writes, now)
+            outcome = await self._create(gathering)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is the failure of all who wait
-            if not sent.done():
-                sent.set_exception(error)
-                sent.exception()  # somebody may have stopped waiting; the others are told
-        else:
-            if not sent.done():
-                sent.set_result(place)
+            outcome = error
+        finally:
+            self._on_its_way.difference_update(gathering.lines)
+        self._arrived.update(dict.fromkeys(gathering.lines, outcome))
+        for wake in gathering.wakes:
+            wake()
 
-    async def _create(self, gathering: _Gathering, attempt: Attempt) -> _Place:
-        account, endpoint, wire = attempt.account, gathering.endpoint, self._wire()
+    async def _create(self, gathering: _Gathering) -> Place:
+        attempt, endpoint, wire = gathering.attempt, gathering.endpoint, self._wire()
+        account, lines = attempt.account, gathering.lines
         assert account is not None
+        since = account.clock()
+        intended = Place("", since, len(lines), mark_of(account.run_id, lines, since))
+        await write_places(account, lines, intended)
         with tempfile.TemporaryDirectory(prefix="autoglm-batch-") as folder:
             path = Path(folder) / "calls.jsonl"
-            await asyncio.to_thread(path.write_bytes, b"".join(gathering.lines.values()))
+            await asyncio.to_thread(_write_lines, path, lines.values())
             file = await wire.upload_file(endpoint, path)
-        batch = await wire.create_batch(endpoint, file.id, {"run": account.run_id, "task": attempt.node})
-        count = len(gathering.lines)
-        attempt.log("log", f"info: {count} calls of `{attempt.node}` are in the batch {batch.id}")
-        return _Place(batch.id, account.clock(), count)
+        place = await create(wire, attempt, endpoint, file.id, intended)
+        await write_places(account, lines, place)
+        attempt.log("log", f"info: {place.calls} calls of `{attempt.node}` are in the batch {place.batch}")
+        return place
 
-    def _recorded(self, attempt: Attempt, custom: str) -> _Place | None:
+    def _recorded(self, attempt: Attempt, custom: str) -> Place | None:
         """Return where the store says the call is, for an attempt that lost its memo with its process."""
         account = attempt.account
         if account is None or account.records is None:
             return None
         try:
-            entry = account.records.store.get_entry(_entry(account.run_id, custom), account.clock())
-            return None if entry is None else msgspec.json.decode(entry.data, type=_Place)
+            entry = account.records.store.get_entry(entry_of(account.run_id, custom), account.clock())
+            return None if entry is None else msgspec.json.decode(entry.data, type=Place)
         except (StoreError, msgspec.DecodeError):
             return None
 
     # ---------------------------------------------------------------------------------------------------- answers
 
     async def _answers(
-        self, attempt: Attempt, endpoint: Endpoint, place: _Place, terms: Terms
+        self, attempt: Attempt, endpoint: Endpoint, place: Place, terms: Terms
     ) -> dict[str, Answer] | None:
         """Return the answers of a batch that has ended or is given up; None while it goes on."""
         account = attempt.account
@@ -324,5 +397,12 @@ def no_batches(endpoint: Endpoint) -> TaskError:
     )
 
 
-def _entry(run_id: str, custom: str) -> str:
-    return f"batch:{run_id}:{custom}"
+def _sent(attempt: Attempt) -> int:
+    """Return how often an attempt's call has been put into a batch."""
+    memo = attempt.memo.get(_MEMO) if isinstance(attempt.memo, dict) else None
+    return 0 if memo is None else int(memo.get("sent", 0))
+
+
+def _write_lines(path: Path, lines: Iterable[bytes]) -> None:
+    with path.open("wb") as file:
+        file.writelines(lines)

@@ -49,9 +49,15 @@ MODEL_OPTIONS: Final = (
         "batch",
         {
             "type": "object",
-            "properties": {"gather": DURATION, "poll": DURATION, "deadline": DURATION},
+            "properties": {
+                "gather": DURATION,
+                "poll": DURATION,
+                "deadline": DURATION,
+                "calls": {"type": "integer", "minimum": 1},
+            },
             "additionalProperties": False,
-            "description": "how calls are batched: gathered for so long, looked after so often, given up after so long",
+            "description": "how calls are batched: gathered for so long, looked after so often, given up after so "
+            "long, and so many in one batch at most",
         },
     ),
     OptionInfo(

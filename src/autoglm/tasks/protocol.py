@@ -110,14 +110,16 @@ class Park(Exception):
     At ``until`` (seconds since the epoch; None: when somebody wakes it) the task type's ``run`` is called again, for
     the same attempt: no retry is counted, :attr:`Attempt.memo` gives ``memo`` (JSON data) back, and everything else
     starts anew. The wait survives the process, and does not count against the task's ``timeout``. ``reason`` is for
-    people. Only a coroutine that runs inline can park.
+    people. Only a coroutine that runs inline can park. What waits ``aside`` does not keep a loop from starting further
+    items: some ten thousand may wait together.
     """
 
-    def __init__(self, until: float | None, reason: str, memo: Any = None) -> None:
+    def __init__(self, until: float | None, reason: str, memo: Any = None, *, aside: bool = False) -> None:
         super().__init__(reason)
         self.until = None if until is None or not isfinite(until) else float(until)
         self.reason = str(reason)
         self.memo = memo
+        self.aside = aside
 
 
 async def _unrecorded(key: str, work: Callable[[], Awaitable[Any]]) -> Any:
