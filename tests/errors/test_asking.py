@@ -62,7 +62,7 @@ def test_what_is_empty_or_not_an_option_of_theirs(scene: Scene) -> None:
           - {name: c, type: llm_judge, subject: x, rubric: {}, output_schema: {type: string}}
           - {name: d, type: llm_generate, messages: []}
           - {name: e, type: llm_generate, messages: [{role: system, content: "{{ run.id }}"}, {role: user}]}
-          - {name: f, prompt: hello, model: {split: {one: {prompt_file: a.md}, two: {weight: 0}}}}
+          - {name: f, prompt: hello, model: {split: {one: {prompt_file: a.md, model: 7}, two: {weight: 0}}}}
           - {name: g, prompt: hello, model: {split: {one: {weight: 0}, two: {weight: 0}}}}
           - {name: h, prompt: hello, model: {split: {one: {}, two: {}}, canary: {arm: two, min_calls: 0}}}
         """,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec
@@ -45,11 +45,15 @@ Reply = Callable[[int, dict[str, Any]], "web.Response | None"]
 
 @asynccontextmanager
 async def serving(
-    reply: Reply | None = None, *, meet: int = 0, before: Callable[[dict[str, Any]], Awaitable[None]] | None = None
+    reply: Reply | None = None,
+    *,
+    meet: int = 0,
+    before: Callable[[dict[str, Any]], Awaitable[None]] | None = None,
+    more: Sequence[web.RouteDef] = (),
 ) -> AsyncIterator[Server]:
     """Run it on loopback; with ``meet``, nobody is answered before so many are there at once.
 
-    ``before`` is awaited with each call's body before it is answered.
+    ``before`` is awaited with each call's body before it is answered; ``more`` is what else stands there.
     """
     server = Server()
     together = asyncio.Event()
@@ -77,6 +81,7 @@ async def serving(
 
     app = web.Application()
     app.router.add_post("/v1/chat/completions", chat)
+    app.router.add_routes(more)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

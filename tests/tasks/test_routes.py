@@ -10,8 +10,9 @@ import pytest
 from aiohttp import web
 
 from tests.llm.peer import completion
+from tests.llm.web_peer import run_async, serving
 from tests.runtime.house import House
-from tests.tasks.test_spending import drive, run_async, serving
+from tests.tasks.test_spending import drive
 
 
 @pytest.fixture
@@ -112,3 +113,52 @@ async def test_the_next_model_is_asked_rather_than_a_refusal_waited_out(house: H
         report, _ = await drive(house, text)
     assert report.tasks["a"].result == ["to: 1"]
     assert [body["model"] for body in server.asked] == ["old", "new"]
+
+
+@run_async
+async def test_an_arm_may_have_its_prompt_in_a_file(house: House) -> None:
+    house.write("prompts/short.md", "---\nsystem: Be brief.\ntemperature: 0\n---\nIn a word: {{ item }}\n")
+    split = {"split": {"stable": {"model": "old"}, "canary": {"model": "new", "prompt_file": "prompts/short.md"}}}
+    async with serving() as server:
+        report, watcher = await drive(house, flow(server.url, split, list(range(20))))
+    assert report.status == "succeeded"
+    for body in server.asked:
+        said = [message["content"] for message in body["messages"]]
+        if body["model"] == "new":
+            assert said[0] == "Be brief."
+            assert said[1].startswith("In a word: ")
+            assert body["temperature"] == 0
+        else:
+            assert said[0].isdecimal()
+    assert {body["model"] for body in server.asked} == {"old", "new"}
+    assert any("in the arm `canary` is prompts/short.md@" in line.text for line in watcher.lines)
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 64
+
+
+@run_async
+async def test_each_model_of_a_list_gets_images_in_its_own_form(house: House) -> None:
+    """The first takes addresses, the second does not."""
+
+    def reply(_: int, body: dict[str, Any]) -> web.Response | None:
+        return web.json_response({"error": {"message": "no"}}, status=500) if body["model"] == "first" else None
+
+    async def image(request: web.Request) -> web.Response:
+        return web.Response(body=PNG, content_type="image/png")
+
+    async with serving(reply, more=[web.get("/a.png", image)]) as server:
+        address = server.url.removesuffix("/v1") + "/a.png"
+        models = {
+            "first": {"base_url": server.url, "provider": "openai", "model": "first"},
+            "second": {"base_url": server.url, "provider": "ollama", "model": "second"},
+        }
+        task = {"name": "a", "model": ["first", "second"], "prompt": "What?", "images": address, "max_tokens": 5}
+        report, _ = await drive(house, json.dumps({"models": models, "tasks": [task]}))
+    assert report.status == "succeeded"
+    sent = {body["model"]: body["messages"][-1]["content"] for body in server.asked}
+    of = {
+        model: next(part["image_url"]["url"] for part in parts if "image_url" in part) for model, parts in sent.items()
+    }
+    assert of["first"] == address
+    assert of["second"].startswith("data:image/png;base64,")

@@ -210,11 +210,7 @@ def _split_faults(route: Split, options: Sequence[str]) -> Iterator[RouteFault]:
         if not isinstance(weight, int | float) or isinstance(weight, bool) or weight < 0:
             yield RouteFault(("split", name, "weight"), f"the weight of `{name}` is no number from 0 up")
         for option in arm:
-            if option == "prompt_file":
-                yield RouteFault(
-                    ("split", name, option), "an arm cannot set `prompt_file`", "write `prompt` and `system`"
-                )
-            elif option != "weight" and option not in options:
+            if option != "weight" and option not in options:
                 yield RouteFault(
                     ("split", name, option), f"an arm cannot set `{option}`", "it sets options of the task"
                 )

@@ -82,6 +82,27 @@ def expand_prompt(
     _take(values, name, said, options, known, fields)
 
 
+def expand_arms(
+    values: Values, read_file: ReadFile, options: dict[str, Any], known: Mapping[str, Any], path: Path
+) -> None:
+    """Put what the prompt files of a split's arms say into these arms."""
+    model = options.get("model")
+    arms = model.get("split") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(arms, dict):
+        return
+    read = dict(arms)
+    for name, arm in arms.items():
+        if isinstance(arm, dict) and prompt_file_of(arm) is not None:
+            place: Path = (*path, "model", "split", name)
+            own, fields = dict(arm), dict[str, Any]()
+            expand_prompt(values, read_file, own, known, fields, place)
+            if "output_schema" in fields:
+                message = "the arms of a split share one `output_schema`, and the file of this one brings its own"
+                values.error("model-split-invalid", message, place, hint="write `output_schema` at the task")
+            read[name] = own
+    options["model"] = {**model, "split": read}
+
+
 def _take(
     values: Values,
     name: str,

@@ -11,7 +11,7 @@ from autoglm.spec import choices, decisions, task_fields
 from autoglm.spec.catalog import Catalog, FunctionInfo
 from autoglm.spec.defaults import Defaults
 from autoglm.spec.model import Effects, Join, OnError, Path, Task
-from autoglm.spec.prompt_files import ReadFile, expand_prompt
+from autoglm.spec.prompt_files import ReadFile, expand_arms, expand_prompt
 from autoglm.spec.spellings import Entry, read_task_field
 from autoglm.spec.tree import shorten
 from autoglm.spec.values import Values, build
@@ -139,6 +139,7 @@ class TaskReader:
         self._sort_parameters(draft, leftover)
         if draft.known_options is not None and "prompt_file" in draft.known_options:
             expand_prompt(values, self.read_file, draft.options, draft.known_options, fields, path)
+            expand_arms(values, self.read_file, draft.options, draft.known_options, path)
         fields.update(
             name=entry.name,
             type=kind,

@@ -14,7 +14,7 @@ journal and pays for nothing twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
@@ -61,6 +61,8 @@ class Question(msgspec.Struct, frozen=True):
     is_part: bool = False
     """True when its answer is but a part of the task's work, and so must be journaled on its own."""
     on_text: Callable[[str], None] | None = None
+    prepare: Callable[[Endpoint], Awaitable[Sequence[Message]]] | None = None
+    """Gives the messages in the form that a model's server takes, where they hold more than text."""
 
     @property
     def is_journaled(self) -> bool:
@@ -182,6 +184,9 @@ class _Climb:
                 endpoint = self.caller.endpoint(self.attempt, name)
                 if at + 1 < len(models):
                     endpoint = impatient(endpoint)  # the next model is asked rather than this one waited for
+                prepare = self.question.prepare
+                if prepare is not None and not self.replays:
+                    self.question = msgspec.structs.replace(self.question, messages=await prepare(endpoint))
                 return await self._with_model(endpoint)
             except _NotRecorded:
                 if at + 1 == len(models):

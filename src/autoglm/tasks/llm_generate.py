@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -20,7 +20,8 @@ from autoglm.tasks.model_options import MODEL_OPTIONS, ModelOptions, Problem, re
 from autoglm.tasks.protocol import Attempt
 
 if TYPE_CHECKING:
-    from autoglm.llm.chat import Choice, Completion
+    from autoglm.llm.chat import Choice, Completion, Message
+    from autoglm.llm.models import Endpoint
 
 _MESSAGES: Final[Mapping[str, Any]] = {
     "type": "array",
@@ -100,14 +101,13 @@ class LlmGenerateTask(LlmTask):
         options = read_options(_Options, attempt.options)
         log = StreamLog(attempt.log) if options.stream else None
         prompt = options.prompt if options.prompt is not None else options.prompt_template
-        images = await _images(caller, attempt, options) if options.images else []
-        messages = build_messages(options.system, options.messages or [], prompt, images)
         question = Question(
-            messages,
+            () if options.images else build_messages(options.system, options.messages or [], prompt),
             options.call_parameters(),
             attempt.output_schema,
             corrections=CORRECTIONS if options.corrections is None else options.corrections,
             on_text=None if log is None else log.take,
+            prepare=_with_images(caller, attempt, options, prompt) if options.images else None,
         )
         try:
             if options.n is not None:
@@ -147,10 +147,21 @@ def _reseeded(parameters: Mapping[str, Any], at: int) -> Mapping[str, Any]:
     return {**parameters, "seed": seed + at} if isinstance(seed, int) else parameters
 
 
-async def _images(caller: Caller, attempt: Attempt, options: _Options) -> list[str]:
+def _with_images(
+    caller: Caller, attempt: Attempt, options: _Options, prompt: Any
+) -> Callable[[Endpoint], Awaitable[list[Message]]]:
+    """Return what gives the messages with their images, for each model in the form that its server takes."""
     images = [options.images] if isinstance(options.images, str) else options.images or []
-    endpoint = caller.endpoint(attempt, options.models[0])
-    return await image_addresses(images, attempt.root, endpoint, None if attempt.offline else caller.wire)
+    ready: dict[bool, list[Message]] = {}
+
+    async def prepare(endpoint: Endpoint) -> list[Message]:
+        form = endpoint.profile.image_addresses
+        if form not in ready:
+            found = await image_addresses(images, attempt.root, endpoint, None if attempt.offline else caller.wire)
+            ready[form] = [*build_messages(options.system, options.messages or [], prompt, found)]
+        return ready[form]
+
+    return prepare
 
 
 def _is_missing(image: str, catalog: Catalog) -> bool:

@@ -75,7 +75,16 @@ class LlmTask(ABC):
         except msgspec.ValidationError as error:
             raise invalid_option(f"`model` is no way to choose one: {error}", "see docs/routing.md") from None
         assert split is not None
-        return routed(attempt, split, lambda: self.answer(caller, attempt))
+        return routed(attempt, split, lambda: self._with_arm(caller, attempt))
+
+    def _with_arm(self, caller: Caller, attempt: Attempt) -> Awaitable[Any]:
+        """Ask as the arm says that was taken; where it has a prompt of its own, that is the one to tell of."""
+        split = attempt.written.get("model")
+        arm = split["split"].get(attempt.usage.get("arm")) if isinstance(split, Mapping) and "split" in split else None
+        if isinstance(arm, Mapping) and not arm.keys().isdisjoint(_PROMPT_PARTS):
+            attempt.usage["prompt"] = name = prompt_name(arm)
+            caller.say_once(attempt, f"the prompt of `{attempt.name}` in the arm `{attempt.usage['arm']}` is {name}")
+        return self.answer(caller, attempt)
 
 
 def prompt_name(written: Mapping[str, Any]) -> str:

@@ -20,6 +20,8 @@ from autoglm.tasks.protocol import Attempt, Park
 if TYPE_CHECKING:
     from autoglm.stores.protocol import Store
 
+PROMPT_KEYS = frozenset({"prompt", "prompt_template", "prompt_file"})
+"""Ways to say the prompt: an arm that has one of them needs none of its task's."""
 _GROUP = 8
 """Results that are told to the store together."""
 _KEPT = 90 * 86400.0
@@ -106,7 +108,9 @@ async def routed(attempt: Attempt, split: Split, work: Callable[[], Awaitable[An
     if arm not in split.split:
         key = attempt.task_id if split.by is None else jsonvalue.canonical(split.by).decode()
         arm = choose(split, key, Decision.OPEN if route is None else route.state.decision)
-    attempt.options = {**{k: v for k, v in attempt.options.items() if k != "model"}, **split.options_of(arm)}
+    own = split.options_of(arm)
+    given = {"model", *PROMPT_KEYS} if own.keys() & PROMPT_KEYS else {"model"}
+    attempt.options = {**{k: v for k, v in attempt.options.items() if k not in given}, **own}
     attempt.usage["arm"] = arm
     clock: Callable[[], float] = time.time if account is None else account.clock
     began = clock()
