@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 from tests.errors.scene import Scene
 from tests.llm.peer import Peer, completion, serve
@@ -11,6 +12,7 @@ from tests.llm.peer import Peer, completion, serve
 TOOLS = "def weather(city: str) -> str:\n    return 'blue'\n"
 SERVER = """
 from mcp.server import MCPServer
+from mcp.types import CallToolResult
 
 server = MCPServer("books")
 
@@ -18,6 +20,11 @@ server = MCPServer("books")
 @server.tool()
 def find_book(title: str) -> str:
     return title
+
+
+@server.tool()
+def lose_book() -> CallToolResult:
+    return CallToolResult(content=[], is_error=True)
 
 
 server.run()
@@ -89,6 +96,38 @@ def test_a_server_without_that_tool(scene: Scene) -> None:
     with scene.serving(serve()) as peer:
         agent(scene, peer, "tools: [{mcp: books, only: [find_bok]}]")
     scene.shows("mcp-tool-missing")
+
+
+def test_tools_that_are_called_the_same(scene: Scene) -> None:
+    with scene.serving(serve()) as peer:
+        agent(scene, peer, "tools: [{mcp: books}, {name: find_book, handler: weather}]")
+    scene.shows("agent-tools")
+
+
+def called(number: int, name: str, arguments: str) -> dict[str, Any]:
+    return {"id": f"c{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def calling(*calls: dict[str, Any]) -> dict[str, Any]:
+    return completion(choices=[{"message": {"role": "assistant", "content": None, "tool_calls": [*calls]}}])
+
+
+WRONG = [
+    ("wether", "{}"),
+    ("sky", "{}"),
+    ("weather", "{city: Oslo}"),
+    ("weather", "[]"),
+    ("weather", '{"town": "Oslo"}'),
+]
+
+
+def test_what_a_model_is_told_that_calls_wrongly(scene: Scene) -> None:
+    calls = [called(number, *call) for number, call in enumerate([*WRONG, ("lose_book", "{}")])]
+    answers = iter([calling(*calls[:-1]), calling(calls[-1]), completion(" ")])
+    with scene.serving(serve(lambda _: next(answers))) as peer:
+        agent(scene, peer, "max_turns: 3\n  tool_retries: 0\n  tools: [weather, {mcp: books}]")
+    scene.autoglm("logs", "r1", "--task", "a")
+    scene.shows("agent-out-of-turns")
 
 
 def test_a_server_that_does_not_start(scene: Scene) -> None:

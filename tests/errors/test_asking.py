@@ -12,6 +12,8 @@ NOBODY = {"nobody": {"base_url": "http://127.0.0.1:9/v1", "context_tokens": 1000
 def test_a_set_of_labels_that_leaves_no_choice(scene: Scene) -> None:
     scene.run_task("type: llm_classify, text: x, labels: [good]")
     scene.run_task("type: llm_classify, text: x, labels: [good, Good]")
+    scene.run_task("type: llm_classify, text: x, labels: [good, ' ']")
+    scene.run_task(f"type: llm_classify, text: x, labels: [{', '.join(f'l{number}' for number in range(600))}]")
     scene.shows("label-set-invalid")
 
 
@@ -46,6 +48,7 @@ def test_a_prompts_file_that_cannot_be_used(scene: Scene) -> None:
 
 def test_options_that_do_not_go_together(scene: Scene) -> None:
     scene.run_task("type: llm_judge, subject: x, rubric: Is it good?, scale: [5, 1]")
+    scene.run_task("type: llm_judge, subject: x, rubric: Is it good?, pass_at: 7")
     scene.run_task("type: llm_extract, document: x")
     scene.run_task("type: llm_embed, texts: [a, '']")
     scene.shows("llm-option-invalid", "missing-option", "prompt-empty")
@@ -72,22 +75,27 @@ def test_what_is_empty_or_not_an_option_of_theirs(scene: Scene) -> None:
 
 
 def test_what_only_the_run_shows_to_be_empty(scene: Scene) -> None:
-    scene.write("tasks/nothing.py", "def nothing(): return ''\ndef none(): return []\n")
+    scene.write("tasks/work.py", "def told(what): return what\n")
+    scene.patch.setenv("KEY", "a-key-of-some-length")
     (scene.root / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20))
-    for fields in (
-        "type: llm_extract, document: '{{ tasks.nothing.result }}', output_schema: {type: object}",
-        "type: llm_extract, document: x, chunk_size: '{{ 100 }}', output_schema: {type: object}",
-        "type: llm_embed, model: m, texts: [a, '{{ tasks.nothing.result }}']",
-        "type: llm_judge, subject: x, rubric: '{{ tasks.nothing.result }}'",
-        "prompt: hello, model: '{{ tasks.none.result }}'",
-        "prompt: hello, model: '{{ {1: 2} and dict(split=5) }}'",
-        "type: llm_generate, messages: [{role: assistant, content: hello}], images: [a.png]",
-        "prompt: hello, execution: batch, batch: {poll: '{{ tasks.nothing.result }}'}",
-        "prompt: hello, execution: batch, batch: '{{ dict(pol=1) }}'",
-        r"""prompt: hello, model: m, parameters: {user: '{{ "\ud800" }}'}""",
+    given = "{{ tasks.told.result }}"
+    for what, fields in (
+        ("''", f"type: llm_extract, document: '{given}', output_schema: {{type: object}}"),
+        ("100", f"type: llm_extract, document: x, chunk_size: '{given}', output_schema: {{type: object}}"),
+        ("''", f"type: llm_embed, model: m, texts: [a, '{given}']"),
+        ("''", f"type: llm_judge, subject: x, rubric: '{given}'"),
+        ("7", f"type: llm_judge, subject: x, rubric: Is it good?, pass_at: '{given}'"),
+        ("[]", f"prompt: hello, model: '{given}'"),
+        ("{split: 5}", f"prompt: hello, model: '{given}'"),
+        ("warm", f"prompt: hello, temperature: '{given}'"),
+        ("hello", f"type: llm_generate, messages: [{{role: assistant, content: '{given}'}}], images: [a.png]"),
+        ("''", f"prompt: hello, execution: batch, batch: {{poll: '{given}'}}"),
+        ("{pol: 1m}", f"prompt: hello, execution: batch, batch: '{given}'"),
+        ("x", r"""prompt: hello, model: m, parameters: {user: '{{ tasks.told.result ~ "\ud800" }}'}"""),
     ):
-        tasks = f"  - {{name: nothing}}\n  - {{name: none}}\n  - {{name: a, {fields}}}\n"
-        scene.run(f"models: {{m: {{base_url: 'http://127.0.0.1:9/v1'}}}}\ntasks:\n{tasks}")
+        tasks = f"  - {{name: told, with: {{what: {what}}}}}\n  - {{name: a, {fields}}}\n"
+        models = "{m: {base_url: 'http://127.0.0.1:9/v1', provider: openai, api_key: '{{ secrets.KEY }}'}}"
+        scene.run(f"models: {models}\ntasks:\n{tasks}")
     scene.shows("prompt-empty", "llm-option-invalid")
 
 

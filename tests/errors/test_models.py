@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
 from tests.errors.scene import Scene
-from tests.llm.peer import completion, http, script
+from tests.llm.peer import completion, http, script, serve
 
 REFUSALS: dict[str, tuple[bytes, str]] = {
     "401": (http(401, {"error": {"message": "Incorrect API key provided"}}), "model-unauthorized"),
@@ -64,6 +65,16 @@ def test_answers_that_do_not_fit(scene: Scene) -> None:
     scene.shows("schema-mismatch")
 
 
+def test_what_is_found_in_pieces_and_does_not_fit_together(scene: Scene) -> None:
+    schema = {"type": "object", "properties": {"ship": {"type": "array", "items": {"type": "string"}, "maxItems": 1}}}
+    task = {"name": "a", "type": "llm_extract", "document": "The Fram sailed. " * 30, "output_schema": schema}
+    cut = {"model": "mine", "chunk_size": 300, "chunk_overlap": 0, "retries": 0}
+    names = iter(["Fram", "Gjøa"])
+    with scene.serving(serve(lambda _: completion(json.dumps({"ship": [next(names)]})))) as peer:
+        scene.run(json.dumps({"models": {"mine": {"base_url": peer.url}}, "tasks": [task | cut]}))
+    scene.shows("schema-mismatch")
+
+
 def test_requests_that_cannot_be_sent(scene: Scene) -> None:
     asked(scene, headers={"X-Team": "a\nb"})
     scene.shows("model-request-invalid")
@@ -104,9 +115,14 @@ def test_what_a_task_asks(scene: Scene) -> None:
         scene.patch.setenv("ZAI_API_KEY", "a-key")
         scene.run_task(fields)
     scene.write("tasks/work.py", "def told(what):\n    return what\n")
-    gives_nothing = "{name: b, handler: told, with: {what: []}}"
-    asks = "{name: a, type: llm_generate, messages: '{{ tasks.b.result }}'}"
-    scene.run(f"tasks:\n  - {asks}\n  - {gives_nothing}\n")
+    for given, asks in {
+        "[]": "type: llm_generate, messages: '{{ tasks.b.result }}'",
+        "[{role: boss}]": "type: llm_generate, messages: '{{ tasks.b.result }}'",
+        "''": "prompt: '{{ tasks.b.result }}'",
+        "[a, '']": "type: llm_classify, text: x, labels: '{{ tasks.b.result }}'",
+    }.items():
+        gives = f"{{name: b, handler: told, with: {{what: {given}}}}}"
+        scene.run(f"tasks:\n  - {{name: a, {asks}}}\n  - {gives}\n")
     scene.shows("prompt-empty", "prompt-missing", "llm-option-invalid", "model-parameter-invalid")
 
 

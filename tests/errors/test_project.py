@@ -79,6 +79,14 @@ def test_secrets_that_everybody_can_read(scene: Scene) -> None:
 
 PLUGINS = """
     from autoglm.base.errors import AutoglmError, SpecError, StoreError
+    from autoglm.stores.memory import MemoryStore
+
+    class Leaky(MemoryStore):
+        def append(self, appends):
+            raise RuntimeError("there is a hole in it")
+
+    def leaky(address, *, durability):
+        return Leaky()
 
     def full(address, *, durability):
         raise StoreError("the cellar is under water")
@@ -121,13 +129,17 @@ def test_plugins(scene: Scene) -> None:
         "stores tower cellar:tower",
         "stores broken no_such_module:Store",
         "stores twice cellar:full",
+        "stores leaky cellar:leaky",
     )
     install(scene, site, "rival", "stores twice rival:Store", "task_types odd cellar:full")
     scene.patch.syspath_prepend(str(site))
     scene.autoglm("validate", "flow.yaml")
     for store in ("broken", "twice", "celar", "cellar", "attic", "shed", "tower"):
         scene.autoglm("list", "--store", f"{store}://here")
-    scene.shows("plugin-broken", "plugin-duplicate", "plugin-unknown", "store", "error", "spec", "too-large")
+    scene.autoglm("run", "flow.yaml", "-q", "--run-id", "r", "--store", "leaky://here")
+    scene.shows(
+        "store-failed", "plugin-broken", "plugin-duplicate", "plugin-unknown", "store", "error", "spec", "too-large"
+    )
 
 
 def test_a_task_type_with_a_fault_of_its_own(scene: Scene) -> None:
@@ -148,6 +160,46 @@ def test_a_task_type_with_a_fault_of_its_own(scene: Scene) -> None:
     scene.patch.syspath_prepend(str(site))
     scene.run_task("type: faulty")
     scene.shows("task-type-failed")
+
+
+FAULTY = """
+    import asyncio
+
+    from autoglm.executors.protocol import Call
+    from autoglm.spec.catalog import OptionInfo, TaskTypeInfo
+    from autoglm.tasks.protocol import Park
+
+    class Faulty:
+        info = TaskTypeInfo(
+            "faulty", {"way": OptionInfo("way", {"type": "string"})}, executor="inline", executors=("inline", "thread")
+        )
+
+        def check(self, task, catalog): return ()
+
+        async def run(self, attempt):
+            match attempt.options["way"]:
+                case "parks": raise Park(until=None, reason="for ever", memo={1, 2})
+                case "gives a set": return await attempt.step("ask", work)
+                case "gives too much": return await attempt.step("ask", too_much)
+                case "steps aside":
+                    return await attempt.execute(Call(lambda: asyncio.run(attempt.step("ask", work)), {}))
+
+        async def close(self): pass
+
+    async def work(): return {1, 2}
+
+    async def too_much(): return "x" * 68_000_000
+    """
+
+
+def test_a_task_type_that_parks_and_steps_wrongly(scene: Scene) -> None:
+    site = scene.root.parent / "site"
+    scene.write("../site/wrongly.py", FAULTY)
+    install(scene, site, "wrongly", "task_types faulty wrongly:Faulty")
+    scene.patch.syspath_prepend(str(site))
+    for way in ("parks", "gives a set", "gives too much", "steps aside, executor: thread"):
+        scene.run_task(f"type: faulty, way: {way}")
+    scene.shows("not-json", "output-too-large", "wrong-executor")
 
 
 def test_paths_that_cannot_be(scene: Scene) -> None:

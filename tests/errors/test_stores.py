@@ -15,7 +15,8 @@ import pytest
 
 from autoglm.runtime.owner import this_process
 from autoglm.stores.memory import MemoryStore
-from autoglm.stores.protocol import Append, RunRow, RunUpdate
+from autoglm.stores.protocol import Append, EntryWrite, RunRow, RunUpdate
+from autoglm.stores.shared import change_entry
 from autoglm.stores.sqlite import SqliteStore
 from tests.errors.scene import Scene
 
@@ -138,6 +139,33 @@ def test_a_record_that_is_none(scene: Scene) -> None:
         assert store.append([append(1, payload=b'{"at":1,')]) == [None]
     scene.autoglm("show", "r")
     scene.shows("journal-damaged")
+
+
+def test_blobs_and_entries_that_are_changed(scene: Scene) -> None:
+    path = done(scene, "r")
+    with opened(path) as store:
+        store.put_entries([EntryWrite(key="cache/1", data=b"x" * 5000, version=0, expires_at=None)], 1.0)
+    changed(path, "UPDATE entries SET data = ?", random.Random(1).randbytes(80))
+    changed(path, "UPDATE blobs SET data = ?", random.Random(1).randbytes(80))
+    with opened(path) as store, scene.refuses("an entry is looked for"):
+        store.get_entry("cache/1", 1.0)
+    scene.autoglm("retry", "r", "--from", "a")
+    scene.shows("journal-damaged")
+
+
+def test_an_entry_that_others_change_all_the_time(scene: Scene) -> None:
+    with opened(done(scene)) as store:
+
+        def change(old: bytes | None) -> tuple[bytes, None]:
+            version = int(old or b"0")
+            store.put_entries(
+                [EntryWrite(key="day", data=b"%d" % (version + 1), version=version, expires_at=None)], 1.0
+            )
+            return b"ours", None
+
+        with scene.refuses("an entry is changed, and another process is faster each time"):
+            change_entry(store, "day", 1.0, change)
+    scene.shows("store-busy")
 
 
 def test_who_drives_a_run(scene: Scene) -> None:

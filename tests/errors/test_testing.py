@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from autoglm.testing import failing
 from tests.errors.scene import Scene
+from tests.errors.test_project import install
 
 FLOW = """
     inputs:
@@ -227,6 +229,46 @@ def test_expectations_that_are_not_met(scene: Scene) -> None:
     scene.shows("test-failed", "mock-exhausted", "mock-error")
 
 
+def test_mocks_that_fail_without_a_word(scene: Scene) -> None:
+    scene.write("fetch.sh", "#!/bin/sh\n")
+    scene.write("flow.yaml", "tasks: [{name: a, script: fetch.sh}, {name: b, script: fetch.sh}]\n")
+    scene.write(
+        "tests/flow.test.yaml",
+        """
+        workflow: flow.yaml
+        cases:
+          - {name: by a code, mocks: {a: {error: http_503}, b: {error: {code: http_404}}}}
+        """,
+    )
+    assert scene.autoglm("test") == 1
+    with scene.refuses("a mock of a Python test fails"):
+        raise failing("http_503")
+    scene.shows("test-failed")
+
+
+def test_a_mocked_model_that_answers_what_no_model_may(scene: Scene) -> None:
+    scene.write(
+        "flow.yaml",
+        """
+        tasks:
+          - {name: route, llm: AutoGLM-Chat, prompt: which?, branches: {one: a, two: b}}
+          - {name: a, script: a.sh}
+          - {name: b, script: a.sh}
+    """,
+    )
+    scene.write("a.sh", "#!/bin/sh\n")
+    scene.write(
+        "tests/flow.test.yaml",
+        """
+        workflow: flow.yaml
+        mocks: {a: {value: 1}, b: {value: 1}, route: {value: {label: three, confidence: 1}}}
+        cases: {it answers: {}}
+        """,
+    )
+    assert scene.autoglm("test") == 1
+    scene.shows("decision-unsure")
+
+
 def test_a_model_that_nobody_mocked(scene: Scene) -> None:
     scene.write("flow.yaml", "tasks: [{name: ask, prompt: hello}]\n")
     scene.write("tests/flow.test.yaml", "workflow: flow.yaml\ncases: {a model is asked: {}}\n")
@@ -253,6 +295,39 @@ def test_a_case_that_takes_too_long(scene: Scene) -> None:
     scene.write("flow.yaml", "tasks: [{name: wait, script: wait.sh}]\n")
     scene.write("wait.sh", "#!/bin/sh\nexec sleep 60\n")
     scene.write("tests/flow.test.yaml", "workflow: flow.yaml\ncases: {it never ends: {timeout: 0.3}}\n")
+    assert scene.autoglm("test") == 1
+    scene.shows("test-failed")
+
+
+def test_a_function_that_stops_what_drives_the_tests(scene: Scene) -> None:
+    scene.write("tasks/h.py", "import asyncio\n\nasync def stops(): asyncio.get_running_loop().stop()\n")
+    scene.write("flow.yaml", "tasks: [{name: stops}]\n")
+    scene.write("tests/flow.test.yaml", "workflow: flow.yaml\ncases: {it stops: {}}\n")
+    assert scene.autoglm_apart("test") == 1
+    scene.shows("run-broken-off")
+
+
+def test_a_run_that_cannot_be_made(scene: Scene) -> None:
+    site = scene.root.parent / "site"
+    scene.write(
+        "../site/shaky.py",
+        """
+        from autoglm import AutoglmError
+        from autoglm.spec.catalog import TaskTypeInfo
+
+        class Shaky:
+            info = TaskTypeInfo("shaky", executor="shaky", executors=("shaky",))
+            def check(self, task, catalog): return ()
+            async def run(self, attempt): return 1
+            async def close(self): pass
+
+        def executor(**settings): raise AutoglmError("the ground is not even", code="shaky")
+        """,
+    )
+    install(scene, site, "shaky", "task_types shaky shaky:Shaky", "executors shaky shaky:executor")
+    scene.patch.syspath_prepend(str(site))
+    scene.write("flow.yaml", "tasks: [{name: a, type: shaky}]\n")
+    scene.write("tests/flow.test.yaml", "workflow: flow.yaml\ncases: {it stands: {}}\n")
     assert scene.autoglm("test") == 1
     scene.shows("test-failed")
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from autoglm.base.errors import AutoglmError, StoreError, TaskError
+from autoglm.base.errors import AutoglmError, StoreError
 from autoglm.cli.entry import FAILED, INTERRUPTED, SUCCEEDED
 from autoglm.cli.interrupts import Interrupts
 from autoglm.cli.measure import harmless
@@ -21,7 +21,7 @@ from autoglm.cli.seed import seed
 from autoglm.cli.strays import Strays, apart
 from autoglm.cli.summary import show_summary
 from autoglm.cli.view import RunView
-from autoglm.runtime.event_loop import run_to_end
+from autoglm.runtime.event_loop import broken_off, run_to_end
 from autoglm.runtime.prints import captured
 
 if TYPE_CHECKING:
@@ -74,12 +74,7 @@ def drive(session: Session, start: Start, manner: Manner) -> int:
     gc.freeze()  # what has been loaded stays: only what the run makes is worth looking through
     gc.enable()
     with apart() as strays:
-        try:
-            return run_to_end(lambda: _drive(session, start, manner, strays))
-        except RuntimeError as error:
-            if "Event loop stopped" not in str(error):
-                raise
-            raise _meddled("stopped the event loop") from None
+        return run_to_end(lambda: _drive(session, start, manner, strays))
 
 
 async def _drive(session: Session, start: Start, manner: Manner, strays: Strays) -> int:
@@ -174,16 +169,8 @@ def _show_strays(watcher: PlainPrinter | LiveScreen, manner: Manner) -> Callable
 def _told(error: BaseException) -> BaseException:
     """Return what to tell of what broke off a run."""
     if isinstance(error, asyncio.CancelledError):
-        return _meddled("cancelled what drives the run")
+        return broken_off("cancelled what drives the run")
     if isinstance(error, OSError) and not isinstance(error, AutoglmError | BrokenPipeError):
         reason = error.strerror or os.strerror(error.errno or 0)
-        return _meddled(f"closed what it had not opened, or used everything up ({reason})")
+        return broken_off(f"closed what it had not opened, or used everything up ({reason})")
     return error
-
-
-def _meddled(what: str) -> TaskError:
-    return TaskError(
-        f"the run was broken off: a function of a task {what}",
-        code="run-broken-off",
-        hint="run it with `executor: process`, where it has a process to itself",
-    )

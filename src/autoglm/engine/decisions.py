@@ -96,7 +96,7 @@ def _by_label(node: Node, output: Any) -> dict[str, Any]:
         action, rule = str(fallback), f"confidence < {floor}"
     if action is None:
         message = f"the model answered `{label}`, which is not one of the labels"
-        raise ExpressionError(message, code="decision-unsure")
+        raise ExpressionError(message, code="decision-unsure", hint=f"the labels are: {', '.join(labels)}")
     said = {"label": label, "confidence": confidence}
     return {**_record(node, [action], [rule], said), **said}
 

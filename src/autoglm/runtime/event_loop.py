@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from autoglm.base.errors import TaskError
 from autoglm.runtime.collector import eased
 
 T = TypeVar("T")
@@ -27,9 +28,23 @@ class _Threads(ThreadPoolExecutor):
 
 
 def run_to_end(main: Callable[[], Awaitable[T]]) -> T:
-    """Return what ``main`` gives, awaited on a new event loop."""
-    with eased(), asyncio.Runner() as runner:
-        return runner.run(_main(main))
+    """Return what ``main`` gives, awaited on a new event loop. Raises TaskError ``run-broken-off`` if one stops it."""
+    try:
+        with eased(), asyncio.Runner() as runner:
+            return runner.run(_main(main))
+    except RuntimeError as error:
+        if "Event loop stopped" not in str(error):
+            raise
+        raise broken_off("stopped the event loop") from None
+
+
+def broken_off(what: str) -> TaskError:
+    """Return the error for a run whose driver was tampered with: ``what`` a function of a task did."""
+    return TaskError(
+        f"the run was broken off: a function of a task {what}",
+        code="run-broken-off",
+        hint="run it with `executor: process`, where it has a process to itself",
+    )
 
 
 async def _main(main: Callable[[], Awaitable[T]]) -> T:

@@ -74,7 +74,8 @@ class Journal:
         except StoreError as error:
             return [error] * len(appends)
         except Exception as error:  # noqa: BLE001  # the thread must outlive a store's bug, and the run must hear of it
-            return [StoreError(f"the store failed: {error!r}", code="store-failed")] * len(appends)
+            message, hint = f"the store failed: {type(error).__name__}: {error}", "report it to the makers of the store"
+            return [StoreError(message, code="store-failed", hint=hint)] * len(appends)
 
     def _tell(self, waiters: Sequence[Done], results: Sequence[StoreError | None]) -> None:
         def tell() -> None:

@@ -66,8 +66,6 @@ def translate(error: Exception, path: Path) -> StoreError:
                 code="store-bad-value",
                 hint="texts must be Unicode without lone surrogates, numbers fit in 64 bits",
             )
-        case apsw.TooBigError():
-            return StoreError("a value is larger than the store can keep (1 GB)", code="store-bad-value")
         case apsw.BusyError() | apsw.LockedError():
             return StoreError(
                 f"another process kept the store {path} locked for too long",

@@ -98,7 +98,10 @@ def read_options(kind: type[T], rendered: Mapping[str, Any]) -> T:
     try:
         options = msgspec.convert(dict(rendered), kind, strict=False)
     except msgspec.ValidationError as error:
-        raise invalid_option(f"an option of the task has the wrong form: {error}") from None
+        said, _, place = str(error).partition(" - at ")
+        name = place.strip("`").removeprefix("$.")
+        of = f"`{name}`" if name else "an option of the task"
+        raise invalid_option(f"{of} has the wrong form: {said[:1].lower()}{said[1:]}") from None
     if options.parameters:
         for name in sorted(_OURS & options.parameters.keys()):
             raise invalid_option(_reserved(name))
