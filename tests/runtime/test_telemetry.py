@@ -227,3 +227,42 @@ def test_a_traceparent_names_the_attempt() -> None:
     text = traceparent("run-1", "ask", 2)
     assert text == f"00-{trace_id('run-1'):032x}-{span_id('run-1', 'ask', 2):016x}-01"
     assert len(text) == 55
+
+
+def test_a_stand_in_lies_within_the_attempt_that_failed_for_good() -> None:
+    told = Told(workflow(task("a", fallback=task("a"))))
+    told.after(1).fail("a", "bang")
+    told.tell()
+    told.after(3).succeed("a~fallback")
+    told.tell()
+    (failed,) = told.kept.named("a")
+    assert (failed.start_time, failed.end_time) == (1000 * 10**9, 1001 * 10**9), "as long as it ran itself"
+    assert dict(failed.attributes or {})["error.type"] == "bang"
+    assert dict(failed.attributes or {})["autoglm.degraded"] is True
+    (spare,) = told.kept.named("a~fallback")
+    assert (spare.start_time, spare.end_time) == (1001 * 10**9, 1004 * 10**9)
+    assert span_of(spare) == (span_id("run-1", "a~fallback", 1), span_of(failed)[0])
+
+
+def test_a_stand_in_keeps_its_place_through_a_restart_and_fails_without_another_span() -> None:
+    told = Told(workflow(task("a", fallback=task("a"))))
+    told.after(1).fail("a", "bang")
+    told.tell()
+    told.crash()
+    told.after(1).fail("a~fallback", "bust")
+    told.tell()
+    (failed,) = told.kept.named("a")
+    (spare,) = told.kept.named("a~fallback")
+    assert span_of(spare)[1] == span_of(failed)[0]
+    assert dict(spare.attributes or {})["error.type"] == "bust"
+
+
+def test_what_an_attempt_waited_for_is_told_as_events_of_its_span() -> None:
+    told = Told(workflow(task("a")))
+    told.after(1).park("a", 1005.0)
+    told.tell()
+    told.after(6).succeed("a")
+    told.tell()
+    (span,) = told.kept.named("a")
+    seen = [(event.name, event.timestamp // 10**9, dict(event.attributes or {})) for event in span.events]
+    assert seen == [("autoglm.parked", 1001, {"autoglm.reason": "it waits"}), ("autoglm.resumed", 1007, {})]

@@ -8,7 +8,9 @@ Rules:
    then by arrival. Nobody holds a slot for longer than ``PATIENCE``: :class:`Busy` says when to come back, and whoever
    comes back takes the place it had.
 3. A refusal (too many calls, overload) halves the calls under way; successes add one a round. ``Retry-After`` stops the
-   whole lane until then, in every process that shares its record.
+   whole lane until then, in every process that shares its record. What a lane has learned of how many calls a server
+   bears stays in its process: senders that each add and halve come to share a server evenly (Chiu and Jain, 1989), and
+   to write every change down would cost a transaction each. Who wants a number for all says ``max_parallel``.
 4. Permits are fetched from the shared record for those who wait now, a second ahead at most: one transaction for
    several calls. When the record cannot be had, the process goes on by what it knows.
 """

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from autoglm.base.errors import Failure
 from autoglm.engine import messages as m
 from autoglm.engine.machine import Run
+from autoglm.engine.standing_in import SUFFIX
 from autoglm.runtime.semconv import Conventions
 from autoglm.stores.protocol import LogLine
 
@@ -73,6 +74,10 @@ class RunTelemetry:
         """When what is running began: attempts, loops and groups, by task id."""
         self._attempts: dict[str, int] = {}
         """Which attempt of a task is running."""
+        self._parked: dict[str, list[tuple[str, float, str]]] = {}
+        """By task: what became of its attempt while it waited, as (event, when, why)."""
+        self._stands_for: dict[str, int] = {}
+        """Tasks that a stand-in works for: the span of the attempt that failed for good."""
         self._calls = 0
         self._call_duration = meter.create_histogram(names.call_duration, "s", "Duration of a model call")
         self._tokens = None
@@ -92,6 +97,9 @@ class RunTelemetry:
         self._run = run
         self._begun = {each.id: each.started_at for each in run.active if each.started_at is not None}
         self._attempts = {each.id: each.attempt for each in run.running}
+        for work in run.stand_ins.values():
+            if (failed := work.stands_for) is not None:
+                self._stands_for[failed.id] = self._own_span(failed.id, failed.attempt or None)
 
     def on_log(self, line: LogLine) -> None:
         """Log lines stay in the run."""
@@ -110,6 +118,12 @@ class RunTelemetry:
                     self._task_ended(event, at)
                 case m.TaskDegraded():
                     self._degraded(event, at)
+                case m.StandInCalled():
+                    self._stood_in(event, at)
+                case m.ParkingBegan():
+                    self._parked.setdefault(event.task, []).append(("parked", at, event.reason))
+                case m.ParkingEnded():
+                    self._parked.setdefault(event.task, []).append(("resumed", at, ""))
                 case m.RunRecovered():
                     self._begun.update({each.id: at for each in self._known.running})
                 case m.RunSucceeded() | m.RunFailed() | m.RunCancelled():
@@ -169,23 +183,41 @@ class RunTelemetry:
 
     def _task_ended(self, event: m.TaskSucceeded | m.TaskFailed | m.TaskCancelled, at: float) -> None:
         """Tell of a loop, a group or a decision; what has attempts was told of by attempt."""
+        if self._stands_for.pop(event.task, None) is not None:
+            return  # its stand-in was told of, and it was as it failed
         failure = event.failure if isinstance(event, m.TaskFailed) else None
         self._tell_task(event.task, span_id(self._run_id, event.task), at, {}, failure)
 
     def _degraded(self, event: m.TaskDegraded, at: float) -> None:
+        if self._stands_for.pop(event.task, None) is not None:
+            return
+        self._failed_for_good(event.task, event.failure, at)
+
+    def _stood_in(self, event: m.StandInCalled, at: float) -> None:
+        """Tell of an attempt that failed for good as it did; what stands in for it lies within it."""
         attempt = self._attempts.get(event.task)
-        parts = () if attempt is None else (attempt,)
+        self._failed_for_good(event.task, event.failure, at)
+        self._stands_for[event.task] = self._own_span(event.task, attempt)
+
+    def _failed_for_good(self, task: str, failure: Failure, at: float) -> None:
+        attempt = self._attempts.get(task)
         attributes = {"autoglm.attempt": attempt, "autoglm.degraded": True}
-        self._tell_task(event.task, span_id(self._run_id, event.task, *parts), at, attributes, event.failure)
+        self._tell_task(task, self._own_span(task, attempt), at, attributes, failure)
+
+    def _own_span(self, task: str, attempt: int | None) -> int:
+        return span_id(self._run_id, task) if attempt is None else span_id(self._run_id, task, attempt)
 
     def _tell_task(self, task: str, own: int, at: float, attributes: dict[str, Any], failure: Failure | None) -> None:
         attributes["autoglm.task.id"] = task
         begun = self._begun.pop(task, at)
         self._attempts.pop(task, None)
-        self._tell(_static(task), own, self._parent(task), begun, at, attributes, error=_code(failure))
+        parked = self._parked.pop(task, ())
+        self._tell(_static(task), own, self._parent(task), begun, at, attributes, error=_code(failure), parked=parked)
 
     def _parent(self, task: str) -> int:
-        """Return the span that a task lies in: its loop's, its group's, or the run's."""
+        """Return the span that a task lies in: its loop's, its group's, or the run's; a stand-in's is what failed."""
+        if task.endswith(SUFFIX) and (failed := self._stands_for.get(task.removesuffix(SUFFIX))) is not None:
+            return failed
         if task.endswith("]"):
             return span_id(self._run_id, task[: task.rindex("[")])
         outer = task.rpartition(".")[0]
@@ -255,8 +287,9 @@ class RunTelemetry:
         *,
         error: str | None = None,
         is_client: bool = False,
+        parked: Sequence[tuple[str, float, str]] = (),
     ) -> None:
-        from opentelemetry.sdk.trace import ReadableSpan
+        from opentelemetry.sdk.trace import Event, ReadableSpan
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope
         from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
@@ -270,6 +303,10 @@ class RunTelemetry:
                 parent=None if parent is None else SpanContext(trace, parent, is_remote=True, trace_flags=flags),
                 resource=self._resource,
                 attributes=attributes,
+                events=[
+                    Event(f"autoglm.{what}", {"autoglm.reason": why} if why else {}, int(when * 1e9))
+                    for what, when, why in parked
+                ],
                 kind=SpanKind.CLIENT if is_client else SpanKind.INTERNAL,
                 status=Status(StatusCode.UNSET if error is None else StatusCode.ERROR),
                 start_time=int(begun * 1e9),
