@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autoglm.spec.changes import Change, Definition, Kind, compare, fingerprint, fingerprints, workflow_changes
-from autoglm.spec.model import Loop, ModelSpec, Retry, Task, Workflow
+from autoglm.spec.model import Loop, ModelSpec, Retry, StandIn, Task, Workflow
 
 GROUP = Task(name="g", type="group", tasks=(Task(name="x", type="function"), Task(name="y", type="function")))
 
@@ -115,3 +115,16 @@ def test_a_called_file_that_differs_changes_the_call() -> None:
     callees = [Workflow(name="other", tasks=(task("x", arguments={"n": n}),)) for n in (1, 2)]
     old, new = (flow(call, callees={"other.yaml": callee}) for callee in callees)
     assert changed(old, new) == [("call", Kind.CHANGED, ("./other.yaml",))]
+
+
+def test_what_stands_in_for_a_task_is_a_part_of_it() -> None:
+    def at(x: int, **fields: Any) -> Definition:
+        tasks = (task("a", on_error=StandIn(task="spare")), task("spare", arguments={"x": x}, **fields), task("b"))
+        return flow(*tasks, task("g", type="group", tasks=tasks))
+
+    own = [("a", Kind.CHANGED, ("on_error",)), ("spare", Kind.CHANGED, ("with",))]
+    inner = [(f"g.{name}", kind, fields) for name, kind, fields in own]
+    assert changed(at(1), at(2)) == own + inner
+    was, now = fingerprints(at(1)), fingerprints(at(2))
+    assert {name for name in was if was[name] != now[name]} == {"a", "spare", "g"}
+    assert changed(at(1), at(1, timeout=3.0)) == [(f"{where}spare", Kind.TUNED, ("timeout",)) for where in ("", "g.")]

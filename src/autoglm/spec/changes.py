@@ -16,7 +16,7 @@ from typing import Any
 
 from autoglm.base import jsonvalue
 from autoglm.spec.calls import called, calls_of, key_of
-from autoglm.spec.model import Task, Workflow
+from autoglm.spec.model import StandIn, Task, Workflow
 
 TUNING = frozenset({"priority", "pool", "resources", "timeout", "retry", "rollback", "cache"})
 """Fields that a result does not hang on: another ``timeout`` or ``retry`` does not make what succeeded wrong."""
@@ -68,9 +68,17 @@ class Definition:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-def fingerprint(definition: Definition, task: Task, path: str) -> str:
-    """Return a digest (SHA-256, hex) of everything that the result of ``task`` hangs on, besides its upstreams."""
-    inner = {each.name: fingerprint(definition, each, f"{path}.{each.name}") for each in task.tasks}
+def fingerprint(definition: Definition, task: Task, path: str, beside: tuple[Task, ...] | None = None) -> str:
+    """Return a digest (SHA-256, hex) of everything that the result of ``task`` hangs on, besides its upstreams.
+
+    ``beside`` are the tasks of its scope, those of the file when none are given.
+    """
+    inner = {each.name: fingerprint(definition, each, f"{path}.{each.name}", task.tasks) for each in task.tasks}
+    if isinstance(task.on_error, StandIn) and task.on_error.task is not None:
+        scope = definition.workflow.tasks if beside is None else beside
+        for spare in (each for each in scope if each.name == task.on_error.task and each is not task):
+            outer = path.rpartition(".")[0]
+            inner["~"] = fingerprint(definition, spare, f"{outer}.{spare.name}" if outer else spare.name, ())
     code = {name: definition.code.get(name) for name in definition.uses.get(path, ())}
     written = called(task)
     code |= {written: callee_digest(definition.workflow, written)} if written is not None else {}
@@ -110,10 +118,19 @@ def _compare(
     old: Definition, new: Definition, before: Iterable[Task], after: Iterable[Task], prefix: str
 ) -> Iterator[Change]:
     known = {task.name: task for task in before}
+    found: list[tuple[Task, str, list[Change]]] = []
     for task in after:
         path = f"{prefix}{task.name}"
         was = known.pop(task.name, None)
-        yield from _of_task(old, new, was, task, path) if was is not None else [Change(path, Kind.NEW)]
+        found.append(
+            (task, path, [Change(path, Kind.NEW)] if was is None else list(_of_task(old, new, was, task, path)))
+        )
+    changed = {task.name for task, _, changes in found if any(each.kind is Kind.CHANGED for each in changes)}
+    for task, path, changes in found:
+        yield from changes
+        spare = task.on_error.task if isinstance(task.on_error, StandIn) else None
+        if spare in changed and not changes:  # what stands in for a task is a part of it, wherever it is written
+            yield Change(path, Kind.CHANGED, ("on_error",))
     for name in known:
         yield Change(f"{prefix}{name}", Kind.GONE)
 
