@@ -94,3 +94,27 @@ def test_models_that_hang_on_a_result_are_an_unknown_number(house: House) -> Non
     found = plan(house, 'name: f\ntasks:\n  a: {handler: work}\n  b: {prompt: x, loop: "{{ tasks.a.result }}"}\n')
     assert found.model_calls == Count(0, None)
     assert str(found.model_calls) == "unknown"
+
+
+def test_what_runs_at_the_end_is_planned_too(house: House) -> None:
+    house.write(
+        "inner.yaml",
+        "tasks: [{name: a, handler: work}]\non_error: [{name: tell, handler: work}]\n"
+        "finally: [{name: tidy, handler: work}]\n",
+    )
+    found = plan(
+        house,
+        """
+        name: flow
+        tasks:
+          - {name: each, loop: [1, 2], workflow: inner.yaml}
+          - {name: after, handler: work, depends_on: each}
+        on_error: [{name: tell, handler: work}]
+        finally: [{name: one, handler: work}, {name: two, handler: work, depends_on: one}]
+        """,
+    )
+    assert runs(found) == {
+        "each": "2", "each.a": "2", "each.on_error.tell": "0 to 2", "each.finally.tidy": "2", "after": "1",
+        "on_error.tell": "0 to 1", "finally.one": "1", "finally.two": "1",
+    }  # fmt: skip
+    assert found.waves == [["each"], ["after"], ["on_error.tell"], ["finally.one"], ["finally.two"]]

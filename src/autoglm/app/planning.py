@@ -88,7 +88,7 @@ class Plan(msgspec.Struct, frozen=True):
 def plan_of(loaded: Loaded, catalog: Catalog, root: Any, inputs: Mapping[str, Any] | None = None) -> Plan:
     """Return the plan of a workflow. ``root`` is the project's folder; ``inputs`` are those known so far."""
     planner = _Planner(loaded.graph, catalog, root, inputs or {})
-    tasks = list(planner.scope(loaded.graph.root, "", 0, ONCE, frozenset()))
+    tasks = list(planner.whole())
     waves: list[list[str]] = []
     for task in tasks:
         if task.depth == 0:
@@ -116,6 +116,19 @@ class _Planner:
         given = {**defaults, **inputs}
         self._values: dict[str, Any] = {**graph.workflow.vars, **given, "inputs": given, "vars": graph.workflow.vars}
 
+    def whole(self) -> Iterator[Planned]:
+        """Yield the tasks of the file wave by wave, and then, in further waves, those that run at the run's end."""
+        last = 0
+        for task in self.scope(self.graph.root, "", 0, ONCE, frozenset()):
+            last = max(last, task.wave if task.depth == 0 else 0)
+            yield task
+        for name, plan in self.graph.sections.items():
+            before = last
+            for task in self.scope(plan, f"{name}.", 0, _at_end(name, ONCE), frozenset()):
+                later = task.wave + before if task.depth == 0 else task.wave
+                last = max(last, later if task.depth == 0 else 0)
+                yield msgspec.structs.replace(task, wave=later)
+
     def scope(
         self, plan: ScopePlan, prefix: str, depth: int, around: Count, called: frozenset[str]
     ) -> Iterator[Planned]:
@@ -131,7 +144,12 @@ class _Planner:
             if inner is not None:
                 below = called if key is None else called | {key}
                 least = 0 if node.choose is not None else runs.least
-                yield from self.scope(inner, f"{prefix}{node.name}.", depth + 1, Count(least, runs.most), below)
+                inside = Count(least, runs.most)
+                yield from self.scope(inner, f"{prefix}{node.name}.", depth + 1, inside, below)
+                callee = self.graph.callees.get(node.callee or "")
+                for name, section in callee.sections.items() if callee is not None else ():
+                    where = f"{prefix}{node.name}.{name}."
+                    yield from self.scope(section, where, depth + 1, _at_end(name, inside), below)
 
     def _inside(self, node: Node, called: frozenset[str]) -> tuple[ScopePlan | None, str | None]:
         """Return what is inside a task; a file that calls itself is shown once."""
@@ -215,6 +233,11 @@ class _Planner:
         finally:
             source.close()
         return Count(count, count if is_last else None)
+
+
+def _at_end(section: str, around: Count) -> Count:
+    """Return how often a section runs, given how often what it belongs to does: ``on_error`` at most."""
+    return around if section == "finally" else Count(0, around.most)
 
 
 class _Known:

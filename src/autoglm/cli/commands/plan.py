@@ -120,7 +120,10 @@ def _unpriced(used: Estimate) -> str:
 
 
 def _name(task: Planned) -> str:
-    return f"{'  ' * task.depth}{task.path.rpartition('.')[2]}"
+    """Return a task's name below what it lies in; of one that runs at an end, with its section."""
+    parts = task.path.split(".")
+    is_at_end = len(parts) > 1 and parts[-2] in ("on_error", "finally")
+    return f"{'  ' * task.depth}{'.'.join(parts[-2:] if is_at_end else parts[-1:])}"
 
 
 def _cached(plan: Plan) -> str:
