@@ -82,6 +82,22 @@ def test_what_is_not_plain_stays_as_it_is() -> None:
     world.check()
 
 
+def test_what_is_in_a_loop_within_an_item_is_undone_too() -> None:
+    world = orders(2, task("deep", loop=each(1, 2), rollback=task("deep")))
+    for index in range(2):
+        world.succeed(f"orders[{index}].deep[0]")
+        world.succeed(f"orders[{index}].deep[1]")
+    done(world, 2)
+    world.fail("last")
+    undone = set()
+    while running(world):
+        undone.add(running(world)[0])
+        world.succeed(running(world)[0])
+    inner = [f"{name}~rollback" for name in ("deep[0]", "deep[1]", "reserve")]
+    assert undone == {f"orders[{index}].{name}" for index in range(2) for name in inner}
+    world.check()
+
+
 def test_a_call_is_packed_with_what_it_was_given() -> None:
     undo = task("reserve", arguments={"n": "{{ inputs.n }}", "of": "{{ run.workflow }}"})
     inner = Workflow(name="inner", inputs={"n": InputSpec(type="integer")}, tasks=(task("reserve", rollback=undo),))

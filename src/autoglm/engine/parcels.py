@@ -89,11 +89,11 @@ class Remembered:
 
     @property
     def status(self) -> TaskStatus:
-        """How it stands; what is packed has not been touched since it succeeded, and what has gone is skipped."""
+        """How it stands; what is packed has not been touched since it succeeded, and what has gone is cancelled."""
         if self.parcel.item is None:
             return TaskStatus.SUCCEEDED
         instance = found(self)
-        return TaskStatus.SKIPPED if instance is None else instance.status
+        return TaskStatus.CANCELLED if instance is None else instance.status
 
 
 Done = Instance | Remembered
@@ -108,10 +108,9 @@ def wrapped(state: RunState, item: Instance, done: Iterable[Done]) -> list[Done]
     paths = state.paths
     found: list[Done] = []
     for each in done:
-        if isinstance(each, Remembered):
+        if isinstance(each, Remembered) or "[" in (path := each.id[beginning:]):  # within a loop: not plain
             found.append(each)
         else:
-            path = each.id[beginning:]
             found.append(Remembered(each, parcel, paths.setdefault(path, path)))
     return found
 
