@@ -97,7 +97,11 @@ def test_where_it_was_raised(scene: Scene) -> None:
 
 
 def test_a_timeout(scene: Scene) -> None:
-    failing(scene, "handler: waits, timeout: 10ms")
+    scene.write("tasks/handlers.py", HANDLERS)
+    # After another task, so that the functions have been loaded when the time begins.
+    scene.run(
+        "tasks:\n  - {name: first, handler: idle}\n  - {name: a, handler: waits, timeout: 10ms, depends_on: first}\n"
+    )
     scene.shows("timeout")
 
 

@@ -179,9 +179,11 @@ async def serve_batches(peer: BatchPeer | None = None) -> AsyncIterator[BatchPee
 async def script(*pieces: bytes | asyncio.Event) -> AsyncIterator[Peer]:
     """Run a server that reads one request, sends ``pieces`` (waiting where one is an event), and hangs up."""
     peer = Peer("")
+    handling: set[asyncio.Task[Any]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer.connections += 1
+        handling.add(asyncio.current_task())  # type: ignore[arg-type]
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if b"content-length" in line.lower())
@@ -209,6 +211,9 @@ async def script(*pieces: bytes | asyncio.Event) -> AsyncIterator[Peer]:
         yield peer
     finally:
         server.close()
+        for task in handling:
+            task.cancel()  # what waits for an event that never comes; newer Pythons wait for it
+        await asyncio.gather(*handling, return_exceptions=True)
         await server.wait_closed()
 
 
