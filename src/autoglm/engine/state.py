@@ -476,7 +476,11 @@ class LoopState:
         total = self.next if self.size is None else self.size
         parts = [stored_text(result, load) for result in islice(self.results, total)]
         parts.extend([b"null"] * (total - len(parts)))
-        return b"[" + b",".join(parts) + b"]"
+        if not parts:
+            return b"[]"
+        parts[0] = b"[" + parts[0]
+        parts[-1] += b"]"
+        return b",".join(parts)  # the whole list, which may be large, is made once and never copied
 
 
 def stored_text(stored: Stored | None, load: LoadBlob) -> bytes:
