@@ -27,3 +27,19 @@ def test_a_workflow_is_saved_as_pydantic_would(file: Path) -> None:
 def test_what_is_no_part_of_a_workflow_is_not_saved() -> None:
     with pytest.raises(TypeError, match="Path does not belong"):
         workflow_text(Workflow.model_construct(name="w", outputs={"x": Path()}))
+
+
+def test_what_is_told_is_saved_though_it_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "autoglm.yaml").touch()
+    (tmp_path / "tasks" / "work.py").write_text("def work(): ...\n")
+    file = tmp_path / "flow.yaml"
+    file.write_text(
+        "name: w\ntasks:\n  - {name: a, handler: work, when: false, result: '', output_schema: {}, env: {}}\n"
+    )
+    with Session.open(file) as session:
+        (task,) = session.load(file).workflow.tasks
+        text = workflow_text(session.load(file).workflow)
+    assert (task.when, task.result, task.output_schema, task.env) == (False, "", {}, {})
+    (read,) = Workflow.model_validate_json(text).tasks
+    assert read.model_dump(exclude={"source", "written"}) == task.model_dump(exclude={"source", "written"})

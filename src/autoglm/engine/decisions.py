@@ -24,6 +24,7 @@ from autoglm.spec.expressions import UNTOLD, ExpressionError
 if TYPE_CHECKING:
     from autoglm.engine.machine import Run
 
+_encode = msgspec.json.Encoder().encode
 _PLAIN: Final = frozenset({int, float, bool, type(None)})
 _OPERANDS: Final = 20
 """How many operands are recorded."""
@@ -40,7 +41,7 @@ def decide(run: Run, instance: Instance) -> None:
     except ExpressionError as error:
         run.fail(instance, run.as_failure(error))
         return
-    run.emit(m.TaskSucceeded(instance.id, msgspec.Raw(msgspec.json.encode(outcome))), instance)
+    run.emit(m.TaskSucceeded(instance.id, msgspec.Raw(_encode(outcome))), instance)
 
 
 def outcome_of(run: Run, instance: Instance, output: Any) -> bytes:
@@ -68,7 +69,7 @@ def _by_rules(run: Run, instance: Instance, own: Mapping[str, Any] | None) -> di
             if compared is UNTOLD or len(rule.operands) != 1:
                 _note(operands, rule.operands, names)
             elif len(operands) < _OPERANDS:
-                operands.setdefault(rule.operands[0][0], _shortened(compared))
+                operands.setdefault(rule.operands[0][0], compared if type(compared) in _PLAIN else _shortened(compared))
             if not holds:
                 continue
         branches.append(rule.action)

@@ -54,6 +54,8 @@ from autoglm.spec.expressions import ExpressionError, Template
 from autoglm.spec.model import Effects
 
 _S = TaskStatus
+_PENDING = _S.PENDING
+_WORK, _WAITING, _DECISION = NodeKind.WORK, NodeKind.WAIT, NodeKind.DECISION
 _STARTING = (RunStatus.RUNNING, RunStatus.CANCELLING)
 """Where attempts may start: of a run that is cancelled, rollbacks and ``finally`` only."""
 _DISCARD_LATE = "it came back after the attempt had been given up"
@@ -308,7 +310,7 @@ class Run(RunState):
         is_plain = node.result is None and node.decider is None and (node.loop is None or node.loop.collect is None)
         if is_plain and len(news.output) <= m.INLINE_LIMIT:
             raw = msgspec.Raw(news.output)
-            self.emit(m.AttemptSucceeded(news.task, news.attempt, raw, usage=news.usage or None))
+            self.emit(m.AttemptSucceeded(news.task, news.attempt, raw, usage=news.usage or None), instance)
             return
         try:
             self.emit(self._success(instance, news))
@@ -454,7 +456,7 @@ class Run(RunState):
                 return
 
     def _unblocked(self, instance: Instance) -> None:
-        if instance.status is not _S.PENDING or instance.queued or instance.scope.cancelled or self.is_final:
+        if instance.status is not _PENDING or instance.queued or instance.scope.cancelled or self.is_final:
             return
         node = instance.node
         if node.edges and not self._is_let_run(instance, judge(node, instance.scope)):
@@ -464,16 +466,17 @@ class Run(RunState):
             return
         if node.when is not None and not node.when_each and not self.condition_holds(instance):
             return
-        if node.kind is NodeKind.DECISION:
+        kind = node.kind
+        if kind is _DECISION:
             decisions.decide(self, instance)
-        elif node.kind is NodeKind.WAIT and node.loop is None:
+        elif kind is _WAITING and node.loop is None:
             waiting.ask(self, instance)
         elif node.loop is not None:
             loops.start(self, instance)
-        elif node.opens_scope:
-            groups.start(self, instance)
-        else:
+        elif kind is _WORK:
             self._ready.push(instance)
+        else:
+            groups.start(self, instance)
 
     def _is_let_run(self, instance: Instance, judgement: Judgement) -> bool:
         if judgement.verdict is Verdict.SKIP:
@@ -507,7 +510,7 @@ class Run(RunState):
                 continue
             if instance.loop is not None:
                 self._turn(instance)
-            elif instance.status is _S.PENDING or instance.status is _S.RETRYING:
+            elif instance.status is _PENDING or instance.status is _S.RETRYING:
                 self.start_attempt(instance)
             elif parking.is_due(instance, self._now):
                 parking.go_on(self, instance)
@@ -534,7 +537,7 @@ class Run(RunState):
 
     def start_attempt(self, instance: Instance) -> None:
         """Build the inputs and start the next attempt; it fails here when they cannot be built."""
-        if instance.node.kind is NodeKind.WAIT:
+        if instance.node.kind is _WAITING:
             waiting.ask(self, instance)
             return
         attempt = instance.attempt + 1
@@ -546,7 +549,7 @@ class Run(RunState):
             else:
                 self.fail(instance, self.as_failure(error))
             return
-        self.emit(m.AttemptStarted(instance.id, attempt))
+        self.emit(m.AttemptStarted(instance.id, attempt), instance if instance.index is None else None)
         self.command(command)
 
     def start_command(self, instance: Instance, attempt: int | None = None) -> m.StartAttempt:

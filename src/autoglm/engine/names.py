@@ -156,7 +156,8 @@ class Names:
 
     def __call__(self, name: str) -> Any:
         instance = self.instance
-        if instance.scope.in_loop or instance.index is not None or instance.is_beside:
+        is_task = instance.index is None and instance.undoes is None and instance.stands_for is None
+        if instance.scope.in_loop or not is_task:
             for at in instance.near():
                 if at.index is not None:
                     loop = at.node.loop

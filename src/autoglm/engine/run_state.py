@@ -61,6 +61,7 @@ from autoglm.spec.model import Join
 
 _EARLY = (Join.ONE_SUCCEEDED, Join.ONE_FAILED)
 _S = TaskStatus
+_PENDING, _RUNNING, _SUCCEEDED = _S.PENDING, _S.RUNNING, _S.SUCCEEDED
 
 
 class RunState:
@@ -309,16 +310,16 @@ class RunState:
                 counts[old] -= 1
             counts[status] = counts.get(status, 0) + 1
         self.touched[instance.number] = instance
-        if old is _S.PENDING and instance.started_at is None and status is _S.RUNNING:
+        if old is _PENDING and instance.started_at is None and status is _RUNNING:
             instance.started_at = at
 
     def begin(self, instance: Instance, at: float) -> None:
         """Note that an instance has begun: it counts as active in its scope until it ends."""
-        if instance.status is _S.PENDING:
+        if instance.status is _PENDING:
             instance.began = self.completed
             if instance.index is None and instance.undoes is None and instance.stands_for is None:
                 instance.scope.active += 1
-        self.move(instance, _S.RUNNING, at)
+        self.move(instance, _RUNNING, at)
         self._active[instance.id] = instance
 
     def leave_slot(self, instance: Instance) -> None:
@@ -338,7 +339,7 @@ class RunState:
 
     def _end(self, instance: Instance, status: TaskStatus, at: float) -> None:
         """Note that an instance has ended, and what follows for its loop, its scope and its successors."""
-        begun = instance.status is not _S.PENDING
+        begun = instance.status is not _PENDING
         self.move(instance, status, at)
         instance.ended_at = at
         if instance.held is not None:
@@ -355,7 +356,7 @@ class RunState:
             instance.stand_in.is_open = False
         if instance.child is not None:
             self.ends.pop(instance.id, None)
-            if status is _S.SUCCEEDED:
+            if status is _SUCCEEDED:
                 self.forget(instance.child)
         if instance.index is not None:
             self._item_ended(instance)
@@ -383,7 +384,7 @@ class RunState:
             raise EngineError(f"{item.id!r} belongs to no loop", code="unknown-instance")
         del loop.open[item.index]
         loop.aside.discard(item.index)
-        if item.status is _S.SUCCEEDED:
+        if item.status is _SUCCEEDED:
             text = item.result
             if text is None:
                 text = result_text(item, self.load)
@@ -438,7 +439,7 @@ class RunState:
         if event.collected_blob is not None or event.collected is not m.ABSENT:
             instance.collected = event.collected_blob or bytes(event.collected)
         instance.failure = None
-        self._end(instance, _S.SUCCEEDED, at)
+        self._end(instance, _SUCCEEDED, at)
         if instance.node.rollback is not None:
             undoing.remember(self, instance)
 
@@ -531,7 +532,7 @@ class RunState:
 
     def _task_succeeded(self, event: m.TaskSucceeded, at: float) -> None:
         instance = self._find(event.task)
-        if instance.status is _S.PENDING:  # a decision: it begins and ends at once
+        if instance.status is _PENDING:  # a decision: it begins and ends at once
             self.begin(instance, at)
         if event.blob is not None:
             instance.result = event.blob
@@ -541,20 +542,20 @@ class RunState:
             instance.collected = event.collected_blob or bytes(event.collected)
         if instance.child is not None:
             ending_calls.give_result(instance)
-        self._end(instance, _S.SUCCEEDED, at)
+        self._end(instance, _SUCCEEDED, at)
         if instance.node.rollback is not None and instance.loop is None:
             undoing.remember(self, instance)
 
     def _task_degraded(self, event: m.TaskDegraded, at: float) -> None:
         instance = self._find(event.task)
-        if instance.status is not _S.RUNNING:
+        if instance.status is not _RUNNING:
             self.begin(instance, at)
         self.leave_slot(instance)
         instance.failure = event.failure
         if not instance.is_replaced:  # else that was counted when it failed
             self.add_usage_of(instance, event.failure)
         instance.result = event.blob or bytes(event.result)
-        self._end(instance, _S.SUCCEEDED, at)
+        self._end(instance, _SUCCEEDED, at)
 
     def _task_terminated(self, event: m.TaskTerminated, at: float) -> None:
         instance = self._find(event.task)
@@ -781,6 +782,6 @@ class RunState:
         if instance is None or instance.attempt != attempt:
             return False
         if kind == DEADLINE:
-            return instance.status is _S.RUNNING and due == instance.deadline
-        waits = _S.RETRYING if kind == RETRY else _S.PAUSED if kind == WAKE else _S.RUNNING
+            return instance.status is _RUNNING and due == instance.deadline
+        waits = _S.RETRYING if kind == RETRY else _S.PAUSED if kind == WAKE else _RUNNING
         return instance.status is waits and due == instance.due

@@ -36,6 +36,8 @@ WAKE = 2
 ITERATION = 3
 """A timer's kind: the next iteration of a loop is due."""
 
+_PENDING = TaskStatus.PENDING
+
 
 class Instance:
     """A task instance: a node in a scope instance, or one item of a loop."""
@@ -83,7 +85,7 @@ class Instance:
         self.scope = scope
         self.index = index
         self.number = 0
-        self.status = TaskStatus.PENDING
+        self.status = _PENDING
         self.attempt = 0
         self.attempts_before = 0
         """Attempts made before the run was reopened: they do not count against ``max_attempts``."""

@@ -7,10 +7,11 @@ import msgspec
 from autoglm.engine import parcels
 from autoglm.engine.machine import Run
 from autoglm.engine.state import Instance
-from autoglm.engine.states import TaskStatus
+from autoglm.engine.states import FINAL, TaskStatus
 from autoglm.stores.protocol import RunUpdate, TaskRow
 
 _CLIP = 500
+_RECORDED = FINAL - {TaskStatus.ROLLED_BACK}
 
 
 def take_rows(run: Run, seq: int) -> list[TaskRow]:
@@ -42,7 +43,7 @@ def note_records(run: Run, seq: int) -> None:
 
 def _note_record(instance: Instance, seq: int) -> None:
     """The record of its end tells what an instance gave, also when that has been undone since."""
-    if instance.is_final and instance.status is not TaskStatus.ROLLED_BACK:
+    if instance.status in _RECORDED:
         instance.record = seq
 
 

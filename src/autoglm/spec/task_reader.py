@@ -39,6 +39,8 @@ _OWN_KEYS = ("name", "type", "depends_on", "needs", "with", "retry", "retries", 
 _OFTEN_OPTIONS = frozenset({"labels"})
 """Shared fields that some types have an option of the same name for: then it is the option that is meant."""
 TASK_FIELDS = frozenset((*task_fields.READERS, *_OWN_KEYS))
+_OFTEN_EMPTY = frozenset({"depends_on", "arguments", "retry", "resources", "env", "labels"})
+"""Fields that are set for every task, mostly to nothing, as they are by default."""
 _NO_ORDER = "it runs when what it undoes must be undone"
 _NOT_IN_ROLLBACK = {
     "depends_on": _NO_ORDER,
@@ -160,7 +162,8 @@ class TaskReader:
             fields["tasks"] = self.read_all(read_task_field(values, body["tasks"], (*path, "tasks")))
         if "rollback" in body:
             fields["rollback"] = self._rollback(body["rollback"], entry, rollback_of)
-        return build(Task, {**_FRAME, **fields}, fields)
+        told = [key for key, value in fields.items() if key not in _OFTEN_EMPTY or value]
+        return build(Task, {**_FRAME, **fields}, told)
 
     def _upstreams(self, entry: Entry) -> task_fields.Upstreams:
         body = entry.body
