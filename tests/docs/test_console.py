@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from tests.docs.pages import ROOT, blocks, environment, missing, pages, play, shell
+from tests.llm.loopback import listening, on_a_thread
 
 PLAYED = [
     page
@@ -24,8 +23,6 @@ PLAYED = [
 @pytest.fixture(scope="module")
 def model_server() -> Iterator[str]:
     """The address of a server that answers chat calls, for blocks that stand for a call with a real key."""
-    ready: list[str] = []
-    started, stop, loop = threading.Event(), asyncio.Event(), asyncio.new_event_loop()
 
     async def chat(request: web.Request) -> web.Response:
         prompt = (await request.json())["messages"][-1]["content"]
@@ -34,24 +31,8 @@ def model_server() -> Iterator[str]:
         body = {"model": "m", "choices": [{"index": 0, "message": answer, "finish_reason": "stop"}], "usage": usage}
         return web.json_response(body, dumps=json.dumps)
 
-    async def serve() -> None:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", chat)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        ready.append(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
-        started.set()
-        await stop.wait()
-        await runner.cleanup()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    started.wait(30)
-    yield ready[0]
-    loop.call_soon_threadsafe(stop.set)
-    thread.join(30)
-    loop.close()
+    with on_a_thread(listening(web.post("/v1/chat/completions", chat))) as address:
+        yield f"{address}/v1"
 
 
 @pytest.mark.parametrize("page", PLAYED, ids=lambda page: str(page.relative_to(ROOT)))

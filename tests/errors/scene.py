@@ -12,7 +12,6 @@ What was said is the section of that test in ``tests/golden/errors/AREA.txt``, w
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import json
 import re
@@ -20,7 +19,6 @@ import stat
 import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
@@ -32,6 +30,7 @@ from autoglm.base.errors import AutoglmError, TaskError
 from autoglm.cli.entry import enter
 from autoglm.cli.output import show_error
 from tests.golden import GOLDEN, check_golden, is_updating
+from tests.llm.loopback import on_a_thread
 
 T = TypeVar("T")
 
@@ -155,16 +154,8 @@ class Scene:
     @contextmanager
     def serving(self, server: AbstractAsyncContextManager[T]) -> Iterator[T]:
         """Let a server of this test's run, on a thread of its own."""
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever)
-        thread.start()
-        try:
-            yield asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(30)
-            asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(30)
-        finally:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+        with on_a_thread(server) as ready:
+            yield ready
 
     def shows(self, *codes: str) -> None:
         """Assert that what was said shows these codes, and is what the golden file holds."""

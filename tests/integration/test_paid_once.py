@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from tests.llm.loopback import listening, on_a_thread
 from tests.llm.peer import completion
 
 FLOW = """
@@ -50,26 +51,9 @@ class Server:
     @contextmanager
     def running(self) -> Iterator[Server]:
         """Serve on a thread of its own."""
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever)
-        thread.start()
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", self.chat)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-
-        async def begin() -> None:
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-
-        try:
-            asyncio.run_coroutine_threadsafe(begin(), loop).result(30)
+        with on_a_thread(listening(web.post("/v1/chat/completions", self.chat))) as address:
+            self.url = f"{address}/v1"
             yield self
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
-        finally:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
 
 
 def autoglm(folder: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.llm.loopback import listening
 from tests.llm.peer import completion
 
 
@@ -123,19 +124,15 @@ async def serve_batches(**script: Any) -> AsyncIterator[BatchPeer]:
         peer.online.append(body)
         return web.json_response(completion(f"online: {body['messages'][-1]['content']}"), dumps=json.dumps)
 
-    app = web.Application(client_max_size=200_000_000)
-    app.router.add_post("/v1/files", upload)
-    app.router.add_get("/v1/files/{name}/content", content)
-    app.router.add_post("/v1/batches", create)
-    app.router.add_get("/v1/batches", listed)
-    app.router.add_get("/v1/batches/{name}", look)
-    app.router.add_post("/v1/batches/{name}/cancel", cancel)
-    app.router.add_post("/v1/chat/completions", chat)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    peer.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    try:
+    routes = [
+        web.post("/v1/files", upload),
+        web.get("/v1/files/{name}/content", content),
+        web.post("/v1/batches", create),
+        web.get("/v1/batches", listed),
+        web.get("/v1/batches/{name}", look),
+        web.post("/v1/batches/{name}/cancel", cancel),
+        web.post("/v1/chat/completions", chat),
+    ]
+    async with listening(*routes) as address:
+        peer.url = f"{address}/v1"
         yield peer
-    finally:
-        await runner.cleanup()

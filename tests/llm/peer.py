@@ -11,6 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.llm.loopback import listening
+
 Reply = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -64,19 +66,9 @@ async def serve(reply: Reply | None = None, embed: Reply | None = None) -> Async
         peer.paths.append(request.path_qs)
         return web.json_response(embed(body) if embed else embeddings(body["input"]))
 
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", chat)
-    app.router.add_post("/v1/embeddings", vectors)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    peer.url = f"http://127.0.0.1:{port}/v1"
-    try:
+    async with listening(web.post("/v1/chat/completions", chat), web.post("/v1/embeddings", vectors)) as address:
+        peer.url = f"{address}/v1"
         yield peer
-    finally:
-        await runner.cleanup()
 
 
 def chunk(text: str | None = None, finish: str | None = None, **changes: Any) -> dict[str, Any]:
@@ -158,21 +150,17 @@ class BatchPeer:
 async def serve_batches(peer: BatchPeer | None = None) -> AsyncIterator[BatchPeer]:
     """Run a server on loopback that has files and batches."""
     peer = peer or BatchPeer()
-    app = web.Application()
-    app.router.add_post("/v1/files", peer.upload)
-    app.router.add_get("/v1/files/{id}/content", peer.content)
-    app.router.add_delete("/v1/files/{id}", peer.delete)
-    app.router.add_post("/v1/batches", peer.create)
-    app.router.add_get("/v1/batches/{id}", peer.get)
-    app.router.add_post("/v1/batches/{id}/cancel", peer.cancel)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    peer.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    try:
+    routes = [
+        web.post("/v1/files", peer.upload),
+        web.get("/v1/files/{id}/content", peer.content),
+        web.delete("/v1/files/{id}", peer.delete),
+        web.post("/v1/batches", peer.create),
+        web.get("/v1/batches/{id}", peer.get),
+        web.post("/v1/batches/{id}/cancel", peer.cancel),
+    ]
+    async with listening(*routes) as address:
+        peer.url = f"{address}/v1"
         yield peer
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from autoglm.llm.chat import ChatRequest
 from autoglm.llm.models import resolve_model
 from autoglm.llm.profiles import ANTHROPIC, OPENAI
 from autoglm.spec.model import ModelSpec
+from tests.llm.loopback import listening
 
 from .peer import chunk, completion, events, http, script, serve, stream_head
 from .test_wire import HELLO, KEY, endpoint
@@ -140,15 +141,8 @@ async def anthropic_server(answer: Any):
             return await answer(request)
         return web.json_response(answer)
 
-    app = web.Application()
-    app.router.add_post("/v1/messages", messages)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}", sent
-    finally:
-        await runner.cleanup()
+    async with listening(web.post("/v1/messages", messages)) as address:
+        yield address, sent
 
 
 async def streamed(request: web.Request) -> web.StreamResponse:

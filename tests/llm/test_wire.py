@@ -17,6 +17,7 @@ from autoglm.llm.models import Endpoint
 from autoglm.llm.profiles import COMPATIBLE, OPENAI, ZHIPU
 from autoglm.llm.transport import is_loopback
 from autoglm.llm.wire import Wire
+from tests.llm.loopback import listening
 
 from .peer import completion, http, script, serve
 
@@ -147,16 +148,10 @@ class TestGoodAnswers:
                 await everyone.wait()
                 return web.json_response(completion())
 
-            app = web.Application()
-            app.router.add_post("/chat/completions", chat_)
-            runner = web.AppRunner(app, access_log=None)
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            wire = Wire()
-            target = endpoint(f"http://127.0.0.1:{runner.addresses[0][1]}")
-            answers = await asyncio.gather(*(wire.chat(target, HELLO) for _ in range(150)))
-            await wire.close()
-            await runner.cleanup()
+            async with listening(web.post("/chat/completions", chat_)) as address:
+                wire = Wire()
+                answers = await asyncio.gather(*(wire.chat(endpoint(address), HELLO) for _ in range(150)))
+                await wire.close()
             return answers
 
         assert len(asyncio.run(main())) == 150

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec
 
 from aiohttp import web
 
+from tests.llm.loopback import listening
 from tests.llm.peer import completion
 
 P = ParamSpec("P")
@@ -79,17 +80,9 @@ async def serving(
         finally:
             server._now -= 1
 
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", chat)
-    app.router.add_routes(more)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    try:
+    async with listening(web.post("/v1/chat/completions", chat), *more) as address:
+        server.url = f"{address}/v1"
         yield server
-    finally:
-        await runner.cleanup()
 
 
 def refused(headers: dict[str, str] | None = None, status: int = 429) -> web.Response:

@@ -12,6 +12,7 @@ from autoglm.spec.model import ModelSpec
 from autoglm.tasks.ladder import together
 from autoglm.tasks.llm_generate import LlmGenerateTask
 from autoglm.tasks.protocol import Park
+from tests.llm.loopback import listening
 
 from ..llm.peer import completion, serve  # noqa: TID252  # the peer serves both folders
 from .attempts import asked, attempt, run
@@ -87,19 +88,14 @@ class TestRungs:
                     return web.json_response({"error": {"message": "unknown response_format"}}, status=400)
                 return web.json_response(completion('{"n": 4}'))
 
-            app = web.Application()
-            app.router.add_post("/v1/chat/completions", chat)
-            runner = web.AppRunner(app, access_log=None)
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            models = {"mine": ModelSpec(base_url=f"http://127.0.0.1:{runner.addresses[0][1]}/v1", provider="vllm")}
             lines: list[str] = []
             task_type = LlmGenerateTask()
-            for _ in range(2):
-                work = attempt({"prompt": "hi"}, lines, models=models, output_schema=SCHEMA)
-                assert await task_type.run(work) == {"n": 4}
-            await task_type.close()
-            await runner.cleanup()
+            async with listening(web.post("/v1/chat/completions", chat)) as address:
+                models = {"mine": ModelSpec(base_url=f"{address}/v1", provider="vllm")}
+                for _ in range(2):
+                    work = attempt({"prompt": "hi"}, lines, models=models, output_schema=SCHEMA)
+                    assert await task_type.run(work) == {"n": 4}
+                await task_type.close()
             return asked_for, lines
 
         asked_for, lines = asyncio.run(main())

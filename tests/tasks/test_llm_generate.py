@@ -18,6 +18,7 @@ from autoglm.spec.catalog import Catalog
 from autoglm.spec.model import ModelSpec, Task
 from autoglm.tasks.llm_generate import LlmGenerateTask
 from autoglm.tasks.protocol import Attempt, TaskContext
+from tests.llm.loopback import listening
 
 from ..llm.peer import completion, http, script, serve  # noqa: TID252  # the peer serves both folders
 
@@ -397,13 +398,5 @@ async def site():
     async def page(_request):
         return web.Response(text="<p>", content_type="text/html")
 
-    app = web.Application()
-    app.router.add_get("/cat.png", cat)
-    app.router.add_get("/page", page)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with listening(web.get("/cat.png", cat), web.get("/page", page)) as address:
+        yield address
