@@ -8,7 +8,7 @@ which must be of use on a machine without keys.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from autoglm.engine.machine import Run
     from autoglm.engine.messages import RunCreated
     from autoglm.engine.redoing import Again
+    from autoglm.spec.catalog import Catalog
     from autoglm.tasks.cassettes import Cassette
 
 OF_MACHINE: Final = frozenset(
@@ -55,6 +56,7 @@ _NAMED: Final = 3
 """Tasks that a message names."""
 
 
+Check = Callable[[spec.Task, "Catalog"], Iterable[Any]]
 Texts = Callable[[str], tuple[str, str]]
 """Gives the text and the name of a file, by its key. Raises AutoglmError."""
 
@@ -185,6 +187,8 @@ class _Examination:
         self._asking: dict[tuple[str, str], list[Asking]] = {}
         """The tasks that ask a model that cannot be had, by (file, model)."""
         self._schemas: set[int] = set()
+        self._checks: dict[str, Check | None] = {}
+        self._catalogs: dict[str, Catalog] = {}
         self._named: dict[tuple[str, str], spec.Path] = {}
 
     def found(self) -> Iterator[Diagnostic]:
@@ -229,16 +233,28 @@ class _Examination:
         """Have the type check what only now is known."""
         if not each.is_filled:
             return
-        plugin = load_task_types().get(each.task.type)
-        if plugin is None:
+        check = self._check_of(each.task.type)
+        if check is None:
             return
         task = each.task.model_copy(update={"options": dict(each.options)})
-        catalog = self.asked.session.catalog
-        models = self.asked.workflow.models if not each.file else self.asked.workflow.callees[each.file].models
-        catalog = replace(catalog, models={**catalog.models, **models})
-        for problem in plugin.load()().check(task, catalog):
+        for problem in check(task, self._catalog_of(each.file)):
             path, found = problem if isinstance(problem, tuple) else ((), problem)
             yield self._at(each, ("options", *path) if path and path[0] in each.options else path, found)
+
+    def _check_of(self, name: str) -> Check | None:
+        """Return what a type finds wrong with its tasks."""
+        if name not in self._checks:
+            plugin = load_task_types().get(name)
+            self._checks[name] = None if plugin is None else plugin.load()().check
+        return self._checks[name]
+
+    def _catalog_of(self, file: str) -> Catalog:
+        """Return the catalog with the models of a file."""
+        if file not in self._catalogs:
+            catalog, workflow = self.asked.session.catalog, self.asked.workflow
+            models = workflow.models if not file else workflow.callees[file].models
+            self._catalogs[file] = replace(catalog, models={**catalog.models, **models})
+        return self._catalogs[file]
 
     def _images(self, each: Asking) -> Iterator[Diagnostic]:
         images = each.options.get("images")
