@@ -7,6 +7,7 @@ import tracemalloc
 
 from autoglm.engine import messages as m
 from autoglm.engine import parcels
+from autoglm.engine.state import Instance
 from autoglm.engine.states import RunStatus
 from autoglm.spec.model import InputSpec, Loop, Task, Workflow
 
@@ -137,3 +138,10 @@ def test_a_finished_item_takes_less_than_a_kilobyte() -> None:
     finally:
         tracemalloc.stop()
     assert taken < 1000
+
+
+def test_every_field_of_an_instance_is_packed_or_of_no_account_then() -> None:
+    made_anew = {"id", "node", "scope", "index", "child", "status"}
+    # what a plain instance that has ended does not have, or what is worked out again
+    over = {"due", "deadline", "held", "queued", "loop", "value", "undo", "undoes", "stand_in", "stands_for"}
+    assert set(Instance.__slots__) == made_anew | over | set(parcels._SAME)

@@ -51,6 +51,8 @@ class _Packed(msgspec.Struct, array_like=True, omit_defaults=True):
     reason: str | None = None
     upstream_failed: bool = False
     collected: bytes | Blob | None = None
+    stopping: str | None = None
+    recovered: int = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -186,6 +188,8 @@ def _packed(instance: Instance) -> _Packed:
         instance.reason,
         instance.upstream_failed,
         instance.collected,
+        instance.stopping,
+        instance.recovered,
     )
 
 
@@ -197,7 +201,8 @@ def _unpacked(state: RunState, parcel: Parcel) -> Instance:
 
 _SAME: tuple[str, ...] = (
     "number", "attempt", "result", "started_at", "ended_at", "record", "began", "order", "lives", "first_at", "output",
-    "attempts_before", "failure", "reason", "upstream_failed", "collected",
+    "attempts_before", "failure", "reason", "upstream_failed", "collected", "stopping",
+    "recovered",
 )  # fmt: skip
 
 
