@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
 
 from tests.errors.scene import Scene
 
@@ -32,6 +37,43 @@ def test_images_that_are_none(scene: Scene) -> None:
     scene.shows("missing-file", "image-invalid")
 
 
+@asynccontextmanager
+async def pictures() -> AsyncIterator[str]:
+    """Serve what is no picture, under addresses that say what it is."""
+
+    async def answer(request: web.Request) -> web.Response:
+        match request.path:
+            case "/page.png":
+                return web.Response(text="<html>", content_type="text/html")
+            case "/large.png":
+                return web.Response(headers={"Content-Length": "30000000"}, content_type="image/png")
+        return web.Response(status=404)
+
+    app = web.Application()
+    app.router.add_route("*", "/{name}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+def test_images_that_turn_out_to_be_none(scene: Scene) -> None:
+    scene.write("tasks/told.py", "def told(what): return what\n")
+    with open(scene.root / "large.png", "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n" + bytes(20))
+        file.truncate(21_000_000)
+    scene.run_task("prompt: What is this?, images: [large.png]", models=NOBODY)
+    scene.run_task("prompt: What is this?, images: ['data:image/png;base64,aGVsbG8=']", models=NOBODY)
+    with scene.serving(pictures()) as address:
+        names = "large.png", "gone\0.png", *(f"{address}/{name}.png" for name in ("gone", "page", "large"))
+        for name in names:
+            told = f"{{name: told, with: {{what: {json.dumps(name)}}}}}"
+            asks = "{name: a, prompt: What is this?, images: ['{{ tasks.told.result }}'], retries: 0}"
+            scene.run(f"models: {json.dumps(NOBODY)}\ntasks:\n  - {told}\n  - {asks}\n")
+    scene.shows("image-invalid")
+
+
 def test_a_prompts_file_that_cannot_be_used(scene: Scene) -> None:
     scene.run_task("prompt_file: prompts/none.md")
     scene.write("prompts/half.md", "---\nmodel: ollama/qwen3\nWhat now?\n")
@@ -43,6 +85,8 @@ def test_a_prompts_file_that_cannot_be_used(scene: Scene) -> None:
     scene.write("prompts/empty.md", "---\nmodel: ollama/qwen3\n---\n")
     scene.run_task("prompt: prompts/empty.md")
     scene.run_task("prompt_file: 'prompts/{{ run.id }}.md'")
+    scene.write("prompts/arm.md", "---\noutput_schema: {type: object}\n---\nWhat now?\n")
+    scene.run_task("prompt: hello, model: {split: {one: {prompt_file: prompts/arm.md}, two: {prompt: hi}}}")
     scene.shows("prompt-file", "prompt-empty")
 
 

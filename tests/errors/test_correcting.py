@@ -35,6 +35,9 @@ def test_retry_from_a_task_that_is_not_there(scene: Scene) -> None:
 def test_retry_from_a_row_that_is_not_kept(scene: Scene) -> None:
     prepared(scene)
     scene.autoglm("retry", "r", "--from", "clean[1]")
+    scene.write("flow.yaml", "tasks: [{name: report, loop: {until: index == 1, max_iterations: 3}}]\n")
+    scene.autoglm("run", "flow.yaml", "--run-id", "until", quietly=True)
+    scene.autoglm("retry", "until", "--from", "report[0]")
     scene.shows("item-not-kept")
 
 

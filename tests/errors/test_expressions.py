@@ -65,6 +65,49 @@ def test_values_that_are_no_data(scene: Scene) -> None:
     scene.shows("expression-failed")
 
 
+def test_what_would_take_too_much(scene: Scene) -> None:
+    evaluated(
+        scene,
+        "{% for a in range(3000) %}{% for b in range(3000) %}{% endfor %}{% endfor %}",
+        "{{ inputs.text | replace('', 'x' * 10 ** 7) }}",
+        "{{ ('x' * 90000) | regex_replace('x', 'y' * 9000) }}",
+        "{{ ['x' * 10 ** 7, 'x' * 10 ** 7] | join }}",
+        "{{ '%99999d' % 7 }}",
+        "{{ ('%s' * 100) % ('x' * 10 ** 6) }}",
+        "{{ '%s%s' | format('x' * 10 ** 7, 'x' * 10 ** 7) }}",
+        "{{ inputs.text | indent(10 ** 9) }}",
+        "{{ ('x' * 200000) | regex_search('x') }}",
+        "{{ inputs.text | regex_search('x' * 2000) }}",
+    )
+    evaluated(
+        scene,
+        "{{ inputs.text | regex_search('(x+)+') }}",
+        "{{ 2 ** 64 }}",
+        "{{ 'x'.center(10 ** 9) }}",
+        "{{ 2 ** 10 ** 9 }}",
+        "{{ '{:99999}'.format(7) }}",
+        "{{ range(10 ** 9) }}",
+        "{{ range(9 * 10 ** 6) }}",
+        "{% for a in range(2000) %}{{ 'x' * 10000 }}{% endfor %}",
+        "{% set n = namespace(v=[]) %}{% for a in range(300) %}{% set n.v = [n.v] %}{% endfor %}{{ n.v }}",
+    )
+    scene.shows("expression-too-large")
+
+
+def test_a_failure_that_would_tell_a_secret(scene: Scene) -> None:
+    scene.patch.setenv("KEY", "hunter2-hunter2")
+    evaluated(scene, "{{ secrets.KEY / 2 }}")
+    scene.shows("expression-failed")
+
+
+def test_a_template_that_is_too_long(scene: Scene) -> None:
+    scene.write("tasks/echo.py", ECHO)
+    task = {"name": "a", "handler": "echo", "with": {"value": "{{ run.id | upper }}" + "x" * 1_100_000}}
+    scene.write("flow.json", json.dumps({"tasks": [task]}))
+    scene.autoglm("validate", "flow.json")
+    scene.shows("expression-too-large")
+
+
 def test_filters_that_get_the_wrong_thing(scene: Scene) -> None:
     evaluated(
         scene,

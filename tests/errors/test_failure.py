@@ -37,9 +37,13 @@ def test_a_rollback_that_fails(scene: Scene) -> None:
         tasks:
           - name: take
             rollback: {handler: fail, retries: 0}
+          - name: more
+            handler: take
+            rollback: {handler: fail, retries: 0}
+            depends_on: take
           - name: use
             handler: fail
-            depends_on: take
+            depends_on: more
         """
     scene.run(flow)
     scene.shows("rollback-failed", "handler-raised")
@@ -85,6 +89,10 @@ def test_which_task_may_stand_in(scene: Scene) -> None:
           - {name: late, handler: a, depends_on: spare}
           - {name: d, handler: a, on_error: {degrade: {task: spare}}}
           - {name: spare, handler: a}
+          - {name: g, handler: a, on_error: {degrade: {task: part}}}
+          - {name: part, tasks: [{name: inner, handler: a}]}
+          - {name: h, handler: a, on_error: {degrade: {task: lenient}}}
+          - {name: lenient, handler: a, on_error: continue}
           - {name: e, handler: a, on_error: {degrade: {model: small}}}
           - {name: f, model: small, prompt: hello, on_error: {degrade: {model: smal}}}
         """,

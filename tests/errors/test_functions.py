@@ -35,6 +35,7 @@ HANDLERS = """
     async def waits(): await asyncio.sleep(100)
     def dies(): os._exit(3)
     def killed(): os.kill(os.getpid(), signal.SIGSEGV)
+    def killed_oddly(): os.kill(os.getpid(), signal.SIGRTMIN + 3)
     def says(): raise TaskError("the well is dry")
     def says_more(): raise TaskError("the well is dry", code="no-water", hint="dig deeper")
     def ours(): raise AutoglmError("something is amiss")
@@ -120,6 +121,7 @@ def test_a_result_that_is_not_as_its_schema_says(scene: Scene) -> None:
 def test_a_process_that_dies(scene: Scene) -> None:
     failing(scene, "handler: dies, executor: process")
     failing(scene, "handler: killed, executor: process")
+    failing(scene, "handler: killed_oddly, executor: process")
     scene.shows("worker-died")
 
 
@@ -141,6 +143,8 @@ def test_files_of_functions_that_cannot_be_read(scene: Scene) -> None:
     scene.write("tasks/one.py", "def clean(text): return text\n")
     scene.write("tasks/two.py", "def clean(text): return text\n")
     scene.write("tasks/wrong.py", "def wrong(\n")
+    scene.write("tasks/large.py", "#" * 5_000_000)
+    scene.write("tasks/deep.py", f"a = {'-' * 50_000}1\n")
     (scene.root / "tasks" / "folder.py").mkdir()
     scene.write("flow.yaml", "tasks: [{name: a, handler: clean, with: {text: x}}]")
     scene.autoglm("validate", "flow.yaml")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.errors.scene import Scene
-from tests.llm.peer import completion, http, script, serve
+from tests.llm.peer import chunk, completion, events, http, script, serve, stream_head
 
 REFUSALS: dict[str, tuple[bytes, str]] = {
     "401": (http(401, {"error": {"message": "Incorrect API key provided"}}), "model-unauthorized"),
@@ -32,6 +32,11 @@ REFUSALS: dict[str, tuple[bytes, str]] = {
     ),
     "no json": (http(200, b"hello", "text/plain"), "bad-response"),
     "no choices": (http(200, {"id": "1", "choices": []}), "bad-response"),
+    "no utf-8": (http(200, b'{"choices": [{"message": {"content": "\xff"}}]}'), "bad-response"),
+    "half a json": (http(200, b'{"choices": ['), "bad-response"),
+    "another form": (http(200, {"choices": [{"message": 5}]}), "bad-response"),
+    "an error that is none": (http(200, {"error": {"message": "try something else"}}), "bad-response"),
+    "no http": (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "bad-response"),
     "hangs up": (b"", "model-connection"),
 }
 
@@ -63,6 +68,29 @@ def test_answers_that_do_not_fit(scene: Scene) -> None:
     asked(scene, http(200, completion('{"age": "ten"}')), fields=fields)
     asked(scene, http(200, completion("I would say ten.")), fields=fields)
     scene.shows("schema-mismatch")
+
+
+VECTORS = {
+    "too few": [{"index": 0, "embedding": [1.0]}],
+    "of two lengths": [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [1.0, 2.0]}],
+    "no numbers": [{"index": 0, "embedding": "no base64!"}, {"index": 1, "embedding": [1.0]}],
+}
+
+
+def test_vectors_that_are_none(scene: Scene) -> None:
+    for data in VECTORS.values():
+        with scene.serving(script(http(200, {"data": data}))) as peer:
+            models = {"mine": {"base_url": peer.url, "limits": {"patience": 0}}}
+            scene.run_task("type: llm_embed, model: mine, texts: [one, two], retries: 0", models=models)
+    scene.shows("bad-response")
+
+
+def test_streams_that_break_off(scene: Scene) -> None:
+    for pieces in (events("[DONE]"), events(chunk("hel")), events('{"choices": 5}')):
+        with scene.serving(script(stream_head() + pieces)) as peer:
+            models = {"mine": {"base_url": peer.url, "limits": {"patience": 0}, "parameters": {"stream": True}}}
+            scene.run_task("prompt: hello, model: mine, stream: true, retries: 0", models=models)
+    scene.shows("bad-response")
 
 
 def test_what_is_found_in_pieces_and_does_not_fit_together(scene: Scene) -> None:

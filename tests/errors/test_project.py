@@ -51,6 +51,7 @@ SECRETS: dict[str, bytes] = {
     "no name": b"KEY=1\nwhat is this\n",
     "open quote": b'KEY="1\n',
     "no text": b"KEY=\xff\n",
+    "nul": b"KEY=a\0b\n",
     "too large": b"#" * 1_100_000,
 }
 

@@ -26,6 +26,9 @@ HANDLERS = """
     async def waits(): await asyncio.sleep(60)
     async def stops_the_loop(): asyncio.get_running_loop().stop()
     def leaves(): os._exit(9)
+    async def cancels_all():
+        for task in asyncio.all_tasks():
+            task.cancel()
     """
 
 
@@ -173,6 +176,8 @@ def test_templates_that_fail(scene: Scene) -> None:
 def test_a_function_that_stops_what_drives_it(scene: Scene) -> None:
     ready(scene, "tasks: [{name: a, handler: stops_the_loop}]")
     scene.autoglm_apart("run", "flow.yaml", "-q", "--run-id", "r")
+    scene.write("flow.yaml", "tasks: [{name: a, handler: cancels_all}]")
+    scene.autoglm_apart("run", "flow.yaml", "-q", "--run-id", "r2")
     scene.shows("run-broken-off")
 
 

@@ -13,6 +13,7 @@ ROWS: dict[str, tuple[bytes, str]] = {
     "rows.jsonl": (b'{"a": 1}\n{"a": \n', "source-invalid"),
     "bytes.jsonl": (b'{"a": 1}\n"\xff"\n', "source-invalid"),
     "twice.csv": (b"a,a\n1,2\n", "source-invalid"),
+    "nameless.csv": (b"a,,c\n1,2,3\n", "source-invalid"),
     "wide.csv": (b"a,b\n1,2,3\n", "source-invalid"),
     "team.yaml#team.membres": (b"team: {members: [1]}\n", "source-invalid"),
     "team.yaml#team": (b"team: {members: [1]}\n", "source-invalid"),

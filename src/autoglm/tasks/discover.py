@@ -236,7 +236,7 @@ def _read(path: Path, shown: str) -> _Source | Diagnostic:
     except SyntaxError as error:
         return _syntax(shown, error)
     except (ValueError, RecursionError, MemoryError):
-        return _unreadable(shown, "it holds NUL characters or nests too deeply")
+        return _unreadable(shown, "it nests too deeply, or holds NUL characters")
     return source
 
 

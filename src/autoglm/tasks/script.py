@@ -324,7 +324,9 @@ def _position(text: bytes) -> str:
         json.loads(text.decode("utf-8", "replace"), parse_constant=_refuse)
     except json.JSONDecodeError as error:
         return f" (line {error.lineno}, column {error.colno}): {error.msg}"
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        pass  # and of what Python says of that every version says something else
+    except ValueError as error:
         return f": {error}"
     return " that we can keep: it nests too deeply, or is not UTF-8"
 
