@@ -69,6 +69,7 @@ def test_tools_that_are_written_wrongly(scene: Scene) -> None:
         """
         tasks:
         - {name: a, type: llm_agent, prompt: hello, tools: weather}
+        - {name: d, type: llm_agent, prompt: hello, tools: []}
         - name: b
           type: llm_agent
           prompt: hello

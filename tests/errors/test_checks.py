@@ -142,6 +142,11 @@ def test_names_that_nothing_has(scene: Scene) -> None:
           - {name: l, handler: done, loop: {while: "1 > 2", max_iterations: 3}}
           - {name: m, handler: done, loop: {while: "1 < 2", max_iterations: 3}}
           - {name: n, handler: done, when: "1 < 2"}
+          - {name: o, handler: done, output_schema: {type: object, properties: {}, additionalProperties: false}}
+          - {name: p, prompt: "{{ tasks.o.result.size }}"}
+          - {name: q, handler: done, when: "1 > 2"}
+          - {name: r, handler: done, when: "1 > 2"}
+          - {name: s, handler: done, depends_on: [q, r], join: one_succeeded}
         """,
     )
     scene.shows("unknown-name", "self-dependency", "unknown-field", "missing-file", "unknown-task")

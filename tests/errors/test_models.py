@@ -139,6 +139,7 @@ def test_what_a_task_asks(scene: Scene) -> None:
         "type: llm_generate, messages: \"{{ [{'role': 'boss'}] }}\"",
         "prompt: hello, temperature: \"{{ 'warm' }}\"",
         "prompt: hello, model: zhipu/glm-4.7, temperature: 3",
+        "prompt: hello, model: zhipu/glm-4.7, stop: [a, b]",
     ):
         scene.patch.setenv("ZAI_API_KEY", "a-key")
         scene.run_task(fields)
@@ -155,6 +156,6 @@ def test_what_a_task_asks(scene: Scene) -> None:
 
 
 def test_schemas_of_answers(scene: Scene) -> None:
-    for schema in ('{$ref: "#/$defs/gone"}', "{type: string, pattern: '^(?=a)b$'}"):
+    for schema in ('{$ref: "#/$defs/gone"}', "{type: string, pattern: '^(?=a)b$'}", "{type: string, pattern: '('}"):
         scene.run_task(f"prompt: hello, output_schema: {schema}", "--offline")
     scene.shows("output-schema-invalid", "offline-unsupported-schema")

@@ -118,6 +118,10 @@ def _check_tool(
     entry: Mapping[str, Any] | str, path: tuple[str | int, ...], catalog: Catalog, seen: set[str]
 ) -> Iterable[Problem]:
     spec = read_tool(entry)
+    if not spec.name:
+        hint = "write the name of a function, or `{name: …, script: …}`, or `{mcp: SERVER}`"
+        yield path, Diagnostic("agent-tools", "this tool has no name", hint=hint)
+        return
     if not NAME.fullmatch(spec.name):
         hint = "a tool's name has letters, digits, `_` and `-`, 64 at most: add `name:`"
         yield path, Diagnostic("agent-tools", f"`{spec.name}` cannot be a tool's name", hint=hint)
