@@ -193,6 +193,8 @@ def test_a_run_reopened_anywhere_ends_and_replays_to_itself(workflow: Workflow, 
             told = (instance.status, instance.result, instance.attempt)
             assert told == found or instance.status is TaskStatus.ROLLED_BACK, "what was kept has changed"
         for key, count in world.started.items():
+            if "~rollback" in key[0]:
+                continue  # what was kept is undone when the run fails again, and so is what could not be undone before
             if key[0].partition(".")[0].partition("[")[0] in results:
                 assert started.get(key) == count, "what was kept has run again"
     world.check()
