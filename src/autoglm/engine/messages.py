@@ -6,6 +6,8 @@
 
 A *task id* names a task instance by its path of scopes: ``report``, ``process[12]``, ``outer[3].inner[0].extract``.
 Times are seconds since the epoch. Results are JSON text (``msgspec.Raw``), or a :class:`Blob` when large.
+
+All of them stand in this one long file: they are the language of the engine, and its union types need every one.
 """
 
 from __future__ import annotations
