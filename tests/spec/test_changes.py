@@ -102,9 +102,9 @@ def test_models_concern_those_that_ask_them() -> None:
 
 def test_code_concerns_those_that_use_it_and_what_was_never_recorded_does_not() -> None:
     flows = flow(task(), task("b"))
-    uses = {"a": ("w.py: a",), "b": ("w.py: b",)}
-    old = Definition(flows.workflow, {"w.py: a": "1"}, uses)
-    new = Definition(flows.workflow, {"w.py: a": "2", "w.py: b": "3"}, uses)
+    functions = {"a": "w.py: a", "b": "w.py: b"}
+    old = Definition(flows.workflow, {"w.py: a": "1"}, functions)
+    new = Definition(flows.workflow, {"w.py: a": "2", "w.py: b": "3"}, functions)
     assert compare(old, new) == [Change("a", Kind.CHANGED, (), ("w.py: a",))]
     first, second = (fingerprint(each, flows.workflow.tasks[0], "a") for each in (old, new))
     assert first != second

@@ -9,61 +9,40 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from autoglm.spec.calls import called, key_of
+from autoglm.graph.model import Graph
 from autoglm.spec.catalog import Catalog
-from autoglm.spec.model import Task, Workflow
+from autoglm.spec.code_names import note_names
 
-_NO_CODE: Final = frozenset({"cwd", "stdin", "output", "handler", "workflow"})
-"""Options that may name a file which is no code."""
 _MAX_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What tasks use: name of each piece to its digest, and which pieces a task uses, by its static path."""
+    """What tasks use: name of each piece to its digest, and the piece of each function by the name that tasks give."""
 
     pieces: dict[str, str]
-    uses: dict[str, tuple[str, ...]]
+    functions: dict[str, str]
 
 
 def code_of(
-    workflow: Workflow, catalog: Catalog, root: Path, handlers: Mapping[str, Callable[..., Any]] | None = None
+    graph: Graph, catalog: Catalog, root: Path, handlers: Mapping[str, Callable[..., Any]] | None = None
 ) -> Code:
-    """Return what the tasks of ``workflow`` use as code. ``handlers`` are functions that were given directly."""
+    """Return what the tasks of ``graph`` use as code. ``handlers`` are functions that were given directly."""
+    functions: set[str] = set()
+    files: set[str] = set()
+    for node in graph.nodes:
+        note_names(node.task, functions, files)
     reader = _Reader(catalog, root, handlers or {})
-    uses: dict[str, tuple[str, ...]] = {}
-    for path, task in _tasks(workflow.tasks, ""):
-        found = reader.pieces_of(task)
-        if (written := called(task)) is not None:
-            found = (*found, *_called(reader, workflow, key_of("", written), set()))
-        if found:
-            uses[path] = found if len(found) == 1 else tuple(dict.fromkeys(found))
-    return Code(reader.digests, uses)
-
-
-def _tasks(tasks: tuple[Task, ...], prefix: str) -> Iterator[tuple[str, Task]]:
-    for task in tasks:
-        path = f"{prefix}{task.name}"
-        yield path, task
-        if task.tasks:
-            yield from _tasks(task.tasks, f"{path}.")
-
-
-def _called(reader: _Reader, workflow: Workflow, key: str, seen: set[str]) -> Iterator[str]:
-    """Yield what the tasks of a called workflow use, and those of the ones that it calls."""
-    callee = workflow.callees.get(key)
-    if callee is None or key in seen:
-        return
-    seen.add(key)
-    for _, task in _tasks(callee.all_tasks, ""):
-        yield from reader.pieces_of(task)
-        if (written := called(task)) is not None:
-            yield from _called(reader, workflow, key_of(key, written), seen)
+    found = {name: reader.piece(name) for name in sorted(functions)}
+    for name in sorted(files):
+        reader.note_file(name)
+    return Code(reader.digests, {name: piece for name, piece in found.items() if piece is not None})
 
 
 class _Reader:
@@ -73,46 +52,18 @@ class _Reader:
         self.handlers = handlers
         self.digests: dict[str, str] = {}
         self._modules: dict[Path, _Module | None] = {}
-        self._functions: dict[str, tuple[str, ...]] = {}
-        """The pieces of functions that were asked for: a thousand tasks may have one handler."""
 
-    def pieces_of(self, task: Task) -> tuple[str, ...]:
-        """Return the names of the pieces that a task uses; their digests are kept."""
-        options = task.options
-        found: tuple[str, ...] = ()
-        if task.type == "function":
-            found = self._function(str(options.get("handler", task.name)))
-        elif task.type == "decision":
-            for condition in options.get("conditions") or ():  # type: ignore[union-attr]
-                if isinstance(condition, dict):
-                    found += self._function(str(condition.get("action")))
-        for name, value in options.items():
-            if isinstance(value, str) and name not in _NO_CODE:
-                found += self._file(value)
-        return found
-
-    def _file(self, name: str) -> tuple[str, ...]:
+    def note_file(self, name: str) -> None:
+        """Keep the digest of a file, if there is one of this name."""
         if "{{" in name or "\n" in name or not 0 < len(name) < 500:
-            return ()
-        if name not in self.digests:
-            try:
-                path = self.root / name
-                if not path.is_file() or path.stat().st_size > _MAX_BYTES:
-                    return ()
+            return
+        with suppress(OSError, ValueError):
+            path = self.root / name
+            if path.is_file() and path.stat().st_size <= _MAX_BYTES:
                 self.digests[name] = _digest(path.read_bytes())
-            except (OSError, ValueError):
-                return ()
-        return (name,)
 
-    def _function(self, name: str) -> tuple[str, ...]:
-        known = self._functions.get(name)
-        if known is None:
-            piece = self._piece(name)
-            known = self._functions[name] = () if piece is None else (piece,)
-        return known
-
-    def _piece(self, name: str) -> str | None:
-        """Return the name of a function's piece, None where there is no code to be had."""
+    def piece(self, name: str) -> str | None:
+        """Return the name of a function's piece, whose digest is kept; None where there is no code to be had."""
         if name in self.handlers:
             text = _source_of(self.handlers[name])
             if text is None:

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 def definition_text(session: Session, loaded: Loaded) -> bytes:
     """Return what is kept of a workflow beside a run's journal, as JSON text."""
     workflow = workflow_text(loaded.workflow)
-    code = code_of(loaded.workflow, session.catalog, session.project.root, session.handlers)
+    code = code_of(loaded.graph, session.catalog, session.project.root, session.handlers)
     path = _kept_path(Path(loaded.file), session.project.root) if loaded.file else ""
-    kept = Definition(msgspec.Raw(workflow), loaded.source, loaded.sources, path, code.pieces, code.uses, loaded.read)
+    kept = Definition(
+        msgspec.Raw(workflow), loaded.source, loaded.sources, path, code.pieces, code.functions, loaded.read
+    )
     return msgspec.json.encode(kept)
 
 
@@ -143,12 +145,12 @@ def difference(session: Session, run: Run, *, with_code: bool = True) -> Differe
         raise UsageError(message, code="file-not-found", hint=hint)
     loaded = session.load(path, environment=created.environment if created is not None else None)
     settings = session.project
-    now = code_of(loaded.workflow, session.catalog, settings.root, session.handlers) if with_code else None
+    now = code_of(loaded.graph, session.catalog, settings.root, session.handlers) if with_code else None
     was = _recorded(run, definition)
     new = spec.Definition(
         loaded.workflow,
         now.pieces if now is not None else {},
-        now.uses if now is not None else {},
+        now.functions if now is not None else {},
         settings.settings.config if with_code else was.config,
         settings.env() if with_code else was.env,
     )
@@ -169,7 +171,7 @@ def _recorded(run: Run, definition: Definition) -> spec.Definition:
     return spec.Definition(
         run.graph.workflow,
         definition.code,
-        definition.uses,
+        definition.functions,
         created.config if created is not None else {},
         created.env if created is not None else {},
     )

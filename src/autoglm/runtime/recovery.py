@@ -30,8 +30,8 @@ class Definition(msgspec.Struct, frozen=True):
     """Where the file is: relative to the project's folder when it lies in it. Empty: there was none."""
     code: dict[str, str] = {}
     """What the tasks use as code, to its digest; see :mod:`autoglm.spec.changes`."""
-    uses: dict[str, tuple[str, ...]] = {}
-    """A task's static path to the keys of ``code`` that it uses."""
+    functions: dict[str, str] = {}
+    """Names of functions, as tasks give them, to the keys of ``code``; files are their own keys."""
     read: dict[str, str] = {}
     """Files that were read into the workflow (variables, prompts), relative to the project's folder, to a digest."""
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from autoglm.base import jsonvalue
 from autoglm.spec.calls import called, calls_of, key_of
+from autoglm.spec.code_names import names_of
 from autoglm.spec.model import StandIn, Task, Workflow
 
 TUNING = frozenset({"priority", "pool", "resources", "timeout", "retry", "rollback", "cache"})
@@ -62,8 +63,8 @@ class Definition:
     workflow: Workflow
     code: Mapping[str, str] = field(default_factory=dict)
     """What a task runs or reads as code, such as ``tasks/clean.py: clean``, to its digest."""
-    uses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """A task's static path to the keys of ``code`` that it uses."""
+    functions: Mapping[str, str] = field(default_factory=dict)
+    """The name of a function, as tasks give it, to the key of ``code`` that is its own; files are their own keys."""
     config: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -79,7 +80,7 @@ def fingerprint(definition: Definition, task: Task, path: str, beside: tuple[Tas
         for spare in (each for each in scope if each.name == task.on_error.task and each is not task):
             outer = path.rpartition(".")[0]
             inner["~"] = fingerprint(definition, spare, f"{outer}.{spare.name}" if outer else spare.name, ())
-    code = {name: definition.code.get(name) for name in definition.uses.get(path, ())}
+    code = {name: definition.code.get(name) for name in _uses(definition, task)}
     written = called(task)
     code |= {written: callee_digest(definition.workflow, written)} if written is not None else {}
     parts = {"fields": _fields(task), "code": code, "values": _values(definition, task), "tasks": inner}
@@ -138,7 +139,7 @@ def _compare(
 def _of_task(old: Definition, new: Definition, was: Task, task: Task, path: str) -> Iterator[Change]:
     before, after = _fields(was), _fields(task)
     fields = tuple(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))
-    code = (*_calls_differ(old, new, was, task), *_code_differs(old, new, path))
+    code = (*_calls_differ(old, new, was, task), *_code_differs(old, new, task))
     had, has = _values(old, was), _values(new, task)
     values = tuple(sorted(name for name in had.keys() & has.keys() if had[name] != has[name]))
     if fields or code or values:
@@ -187,8 +188,15 @@ def callee_digest(workflow: Workflow, written: str) -> str:
     return digest.hexdigest()
 
 
-def _code_differs(old: Definition, new: Definition, path: str) -> Iterator[str]:
-    for name in new.uses.get(path, ()):
+def _uses(definition: Definition, task: Task) -> list[str]:
+    """Return the keys of the code that a task uses, in order."""
+    functions, files = names_of(task, definition.workflow)
+    found = {definition.functions[name] for name in functions if name in definition.functions}
+    return sorted(found | {name for name in files if name in definition.code})
+
+
+def _code_differs(old: Definition, new: Definition, task: Task) -> Iterator[str]:
+    for name in _uses(new, task):
         was = old.code.get(name)
         if was is not None and was != new.code.get(name):
             yield name

@@ -33,21 +33,20 @@ def worked_options(task: Task) -> dict[str, Any]:
 
 def decision_actions(task: Task) -> Iterator[tuple[str, Path]]:
     """Yield the targets that a decision may choose, and where they stand."""
-    conditions = task.options.get("conditions")
-    for number, condition in enumerate(conditions if isinstance(conditions, list | tuple) else ()):
+    options = task.options
+    conditions = options.get("conditions")
+    for number, condition in enumerate(conditions if isinstance(conditions, list) else ()):
         action = condition.get("action") if isinstance(condition, dict) else None
         if isinstance(action, str):
             yield action, ("options", "conditions", number, "action")
-    labels = task.options.get("branches")
-    pairs = (
-        labels.items() if isinstance(labels, dict) else enumerate(labels if isinstance(labels, list | tuple) else ())
-    )
-    for key, action in pairs:
-        if isinstance(action, str):
-            yield action, ("options", "branches", key)
+    if "branches" in options:
+        labels = options["branches"]
+        listed = labels if isinstance(labels, list) else ()
+        for key, action in labels.items() if isinstance(labels, dict) else enumerate(listed):
+            if isinstance(action, str):
+                yield action, ("options", "branches", key)
     for name in ("default", "fallback"):
-        action = task.options.get(name)
-        if isinstance(action, str):
+        if name in options and isinstance(action := options[name], str):
             yield action, ("options", name)
 
 
