@@ -7,7 +7,7 @@ every model of a workflow file, which costs a run of one task a tenth of its tim
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,21 +20,42 @@ def workflow_text(workflow: Workflow) -> bytes:
 
 
 def _fields(model: Any) -> dict[str, Any]:
-    told = _told(model.__class__, frozenset(getattr(model, "model_fields_set", ())))
+    kind = model.__class__
+    told = _latest.get(kind)
+    if told is None or told.fields != model.model_fields_set:  # most tasks of a large file are told alike
+        told = _latest[kind] = _told(kind, frozenset(getattr(model, "model_fields_set", ())))
     values = model.__dict__
-    return {key: value for name, key, default in told if (value := values[name]) != default}
+    found = {}
+    for name, key in told.required:
+        found[key] = values[name]
+    for name, key, default in told.optional:
+        value = values[name]
+        if value != default:
+            found[key] = value
+    return found
+
+
+class _Told(NamedTuple):
+    """What is saved of a model of which ``fields`` were told: attribute, key and default."""
+
+    fields: frozenset[str]
+    required: list[tuple[str, str]]
+    optional: list[tuple[str, str, Any]]
 
 
 @lru_cache(1024)
-def _told(model: type, told: frozenset[str]) -> tuple[tuple[str, str, Any], ...]:
-    """Return those of the ``told`` fields of a model that are saved: attribute, key and default."""
+def _told(model: type, fields: frozenset[str]) -> _Told:
     if not issubclass(model, Model):
         raise TypeError(f"{model.__name__} does not belong in a workflow")
-    return tuple(
-        (name, field.alias or name, field.get_default(call_default_factory=True))
-        for name, field in model.model_fields.items()
-        if name in told and not field.exclude
-    )
+    told = _Told(fields, [], [])
+    for name, field in model.model_fields.items():
+        if name in fields and not field.exclude:
+            if field.is_required():
+                told.required.append((name, field.alias or name))
+            else:
+                told.optional.append((name, field.alias or name, field.get_default(call_default_factory=True)))
+    return told
 
 
+_latest: dict[type, _Told] = {}
 _encoder = msgspec.json.Encoder(enc_hook=_fields)
