@@ -85,8 +85,6 @@ class _Walk:
             models = tuple((("options", "model", *at), name) for at, name in self._models(options.get("model")))
             if isinstance(task.on_error, StandIn) and task.on_error.model is not None:
                 models = (*models, (("on_error", "degrade", "model"), task.on_error.model))
-            if isinstance(task.on_error, StandIn) and task.on_error.model is not None:
-                models = (*models, (("on_error", "degrade", "model"), task.on_error.model))
             is_list = isinstance(options.get("model"), list) and len(models) > 1
             yield Asking(self.key, top, path, task, options, (*models, *degrades), is_list)
             if task.type == "llm_agent":

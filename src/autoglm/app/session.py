@@ -31,7 +31,7 @@ from autoglm.engine import messages as m
 from autoglm.engine.machine import Run
 from autoglm.engine.states import RUN_FINAL, RunStatus
 from autoglm.graph.compile import compile_graph
-from autoglm.graph.model import Graph
+from autoglm.graph.model import Decider, Graph
 from autoglm.runtime.journal import Journal
 from autoglm.runtime.owner import is_alive, this_process
 from autoglm.runtime.recovery import loader, read_created, read_definition, replay
@@ -444,8 +444,8 @@ class Session:
         """Return whether there is anything to know about model calls before a run begins or goes on."""
         if self._stage is not None:
             return False  # a test says itself what models answer
-        types, known = {node.task.type for node in graph.nodes}, self.catalog.task_types
-        return "decision" in types or any(known[name].caches for name in types if name in known)
+        known = self.catalog.task_types
+        return any(by is Decider.LLM or (name in known and known[name].caches) for name, by in graph.kinds)
 
     def _check_models(self, run: Run, correction: Correction | None) -> None:
         changed = None if correction is None or not correction.change else correction.change.loaded

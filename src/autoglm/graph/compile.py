@@ -61,7 +61,9 @@ def compile_graph(workflow: Workflow, catalog: Catalog) -> Graph:
     for template in (outputs, *(callee.outputs for callee in callees.values())):
         if template is not None:
             shared.reads |= template.names
-    return Graph(workflow, root, tuple(shared.nodes), pools, outputs, callees, own, frozenset(shared.reads), sections)
+    nodes, reads = tuple(shared.nodes), frozenset(shared.reads)
+    kinds = frozenset((node.task.type, node.decider) for node in nodes)
+    return Graph(workflow, root, nodes, pools, outputs, callees, own, reads, kinds, sections)
 
 
 def _has_rollback(workflow: Workflow) -> bool:

@@ -212,6 +212,8 @@ class Graph:
     """How many of the nodes stand in the file that is run."""
     reads: frozenset[str]
     """Root names that any template of any of the files reads."""
+    kinds: frozenset[tuple[str, Decider | None]]
+    """The task types of its nodes, of decisions with who decides."""
     sections: Mapping[str, ScopePlan] = field(default_factory=dict)
     """What runs at the run's end, in order: ``on_error``, ``finally``."""
 
