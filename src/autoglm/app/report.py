@@ -13,8 +13,10 @@ from autoglm.engine.machine import Run
 from autoglm.engine.state import UNREAD, Instance, result_text, stored_text
 from autoglm.engine.states import RunStatus, TaskStatus
 
+_SUCCEEDED = TaskStatus.SUCCEEDED
 
-class TaskReport(msgspec.Struct, frozen=True):
+
+class TaskReport(msgspec.Struct, frozen=True, gc=False):
     """One task of the root scope. ``error`` is ``{code, message, hint}`` or None."""
 
     status: str
@@ -124,11 +126,12 @@ def _error(failure: Failure) -> dict[str, Any]:
 def _task(run: Run, instance: Instance | None) -> TaskReport:
     if instance is None:
         return TaskReport(TaskStatus.PENDING.value)
-    failure = instance.failure
-    error = degraded = None
-    if failure is not None and instance.status is TaskStatus.SUCCEEDED:
+    status, failure, stored = instance.status, instance.failure, instance.result
+    text = error = degraded = None
+    if status is _SUCCEEDED:
+        text = stored if type(stored) is bytes else result_text(instance, run.load)
+    if failure is not None and status is _SUCCEEDED:
         degraded = {"code": failure.code, "message": failure.message}
     elif failure is not None:
         error = {"code": failure.code, "message": failure.message, "hint": failure.hint}
-    text = result_text(instance, run.load) if instance.status is TaskStatus.SUCCEEDED else None
-    return TaskReport(str(instance.status), instance.attempt, text, error, instance.reason, degraded)
+    return TaskReport(str(status), instance.attempt, text, error, instance.reason, degraded)
