@@ -16,10 +16,11 @@ import msgspec
 from autoglm.base import jsonvalue
 from autoglm.base.redaction import redact
 from autoglm.engine import messages as m
-from autoglm.engine.names import Names
+from autoglm.engine.names import OF_RUN, Names
 from autoglm.engine.state import Instance
 from autoglm.graph.model import Decider, Node
 from autoglm.spec.expressions import UNTOLD, ExpressionError
+from autoglm.spec.paths import Scope
 
 if TYPE_CHECKING:
     from autoglm.engine.machine import Run
@@ -56,7 +57,8 @@ def outcome_of(run: Run, instance: Instance, output: Any) -> bytes:
 def _by_rules(run: Run, instance: Instance, own: Mapping[str, Any] | None) -> dict[str, Any]:
     """Try the rules in order; ``own`` is what a model said, for rules to read."""
     node = instance.node
-    names = Names(run.world, instance, own)
+    names: Names | None = None
+    is_plain = own is None and instance.scope is run.root
     branches: list[str] = []
     rules: list[str] = []
     operands: dict[str, Any] = {}
@@ -65,9 +67,13 @@ def _by_rules(run: Run, instance: Instance, own: Mapping[str, Any] | None) -> di
             if branches:
                 break
         else:
-            holds, compared = rule.when.weigh(names)
+            if is_plain and rule.when.names <= OF_RUN:
+                scope: Scope = run.world.of_run
+            else:
+                scope = names = names or Names(run.world, instance, own)
+            holds, compared = rule.when.weigh(scope)
             if compared is UNTOLD or len(rule.operands) != 1:
-                _note(operands, rule.operands, names)
+                _note(operands, rule.operands, scope)
             elif len(operands) < _OPERANDS:
                 operands.setdefault(rule.operands[0][0], compared if type(compared) in _PLAIN else _shortened(compared))
             if not holds:
@@ -76,7 +82,8 @@ def _by_rules(run: Run, instance: Instance, own: Mapping[str, Any] | None) -> di
         rules.append(rule.source)
         if not node.takes_all:
             break
-    return _record(node, branches, rules, operands)
+    not_taken = [action for action in node.targets if action not in branches] if branches else node.targets
+    return {"branches": branches, "rules": rules, "operands": operands, "not_taken": not_taken}
 
 
 def _by_label(node: Node, output: Any) -> dict[str, Any]:
@@ -99,7 +106,8 @@ def _by_label(node: Node, output: Any) -> dict[str, Any]:
         message = f"the model answered `{label}`, which is not one of the labels"
         raise ExpressionError(message, code="decision-unsure", hint=f"the labels are: {', '.join(labels)}")
     said = {"label": label, "confidence": confidence}
-    return {**_record(node, [action], [rule], said), **said}
+    others = [each for each in node.targets if each != action]
+    return {"branches": [action], "rules": [rule], "operands": said, "not_taken": others, **said}
 
 
 def label_actions(labels: Any) -> dict[str, str]:
@@ -109,12 +117,7 @@ def label_actions(labels: Any) -> dict[str, str]:
     return {str(label): str(label) for label in labels or ()}
 
 
-def _record(node: Node, branches: list[str], rules: list[str], operands: dict[str, Any]) -> dict[str, Any]:
-    not_taken = [action for action in node.targets if action not in branches] if branches else node.targets
-    return {"branches": branches, "rules": rules, "operands": operands, "not_taken": not_taken}
-
-
-def _note(operands: dict[str, Any], read: tuple[tuple[str, Any], ...], names: Names) -> None:
+def _note(operands: dict[str, Any], read: tuple[tuple[str, Any], ...], names: Scope) -> None:
     """Note the values of what a rule reads."""
     for name, template in read:
         if name in operands or len(operands) >= _OPERANDS:

@@ -43,7 +43,7 @@ from autoglm.engine import (
 )
 from autoglm.engine import messages as m
 from autoglm.engine.joins import Judgement, Verdict, judge
-from autoglm.engine.names import Names, Upstream, World
+from autoglm.engine.names import OF_RUN, Names, Upstream, World
 from autoglm.engine.run_state import RunState
 from autoglm.engine.snapshot import snapshot
 from autoglm.engine.state import DEADLINE, ITERATION, Instance, LoadBlob
@@ -63,6 +63,19 @@ _DISCARD_LATE = "it came back after the attempt had been given up"
 
 class Run(RunState):
     """One run. Pure: the same journal and the same stimuli give the same events and commands."""
+
+    __slots__ = (
+        "_blobs",
+        "_commands",
+        "_events",
+        "_load_stored",
+        "_now",
+        "_secret_inputs",
+        "_secrets",
+        "_unsaved",
+        "scrub",
+        "world",
+    )
 
     def __init__(self, graph: Graph, load: LoadBlob, secrets: Mapping[str, Any] | None = None) -> None:
         RunState.__init__(self, graph, self._load_blob)
@@ -488,8 +501,9 @@ class Run(RunState):
         when = instance.node.when
         if when is None:
             return True
+        is_plain = instance.scope is self.root and instance.index is None and when.names <= OF_RUN
         try:
-            holds = when.evaluate(Names(self.world, instance))
+            holds = when.evaluate(self.world.of_run if is_plain else Names(self.world, instance))
         except ExpressionError as error:
             self.fail(instance, self.as_failure(error))
             return False

@@ -14,7 +14,9 @@ from autoglm.engine.state import Frame, Instance, Scope
 from autoglm.engine.states import TaskStatus
 
 Decode = Callable[[Instance], Any]
-_AT_END = ("error", "run")
+_AT_END = frozenset({"error", "run"})
+OF_RUN = frozenset({"inputs", "vars", "config", "env", "secrets"})
+"""Names that mean the same everywhere in a run, outside of loops and of called files."""
 _NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 _FIELDS = ("result", "output", "status", "error")
 
@@ -116,7 +118,7 @@ def _section(instance: Instance) -> Scope | None:
 class World:
     """The values that every task of a run sees."""
 
-    __slots__ = ("at_end", "enter", "items", "output", "previous", "result", "values")
+    __slots__ = ("at_end", "enter", "items", "of_run", "output", "previous", "result", "values")
 
     def __init__(
         self,
@@ -130,6 +132,8 @@ class World:
     ) -> None:
         self.values = values
         """``inputs``, ``vars``, ``config``, ``env``, ``secrets``, ``run``."""
+        self.of_run = values.__getitem__
+        """A scope for templates that read nothing else: it costs a look-up instead of a :class:`Names`."""
         self.result = result
         self.output = output
         self.items = items

@@ -54,7 +54,7 @@ from autoglm.engine.state import (
     result_text,
     stored_text,
 )
-from autoglm.engine.states import BAD_ENDS, RUN_FINAL, RunStatus, TaskStatus, step, step_run
+from autoglm.engine.states import BAD_ENDS, RUN_FINAL, TRANSITIONS, RunStatus, TaskStatus, no_such_step, step_run
 from autoglm.engine.usage import Spent
 from autoglm.graph.model import Graph
 from autoglm.spec.model import Join
@@ -66,6 +66,50 @@ _PENDING, _RUNNING, _SUCCEEDED = _S.PENDING, _S.RUNNING, _S.SUCCEEDED
 
 class RunState:
     """A run as its journal tells it. Build one and apply its events in order: that is replay."""
+
+    __slots__ = (
+        "_about",
+        "_active",
+        "_apply",
+        "_candidates",
+        "_closing",
+        "_made",
+        "_numbered",
+        "_ready",
+        "_running",
+        "_scopes",
+        "_timers",
+        "compile",
+        "completed",
+        "counts",
+        "created",
+        "dropped",
+        "ended_at",
+        "ending",
+        "ends",
+        "failure",
+        "graph",
+        "keyed",
+        "left_over",
+        "load",
+        "max_parallel",
+        "outputs",
+        "parcels",
+        "paths",
+        "pause_reason",
+        "questions",
+        "root",
+        "sections",
+        "signals",
+        "spent",
+        "stand_ins",
+        "started_at",
+        "status",
+        "stuck",
+        "touched",
+        "undos",
+        "unfed",
+    )
 
     def __init__(self, graph: Graph, load: LoadBlob) -> None:
         self.graph = graph
@@ -299,17 +343,20 @@ class RunState:
     def move(self, instance: Instance, status: TaskStatus, at: float) -> None:
         """Change the status, by the table, with what is counted by it."""
         old = instance.status
-        instance.status = step(instance.id, old, status)
-        is_new = instance.number == 0
+        if status not in TRANSITIONS[old]:
+            raise no_such_step(instance.id, old, status)
+        instance.status = status
+        number = instance.number
+        is_new = number == 0
         if is_new:
-            self._numbered += 1
-            instance.number = self._numbered
+            self._numbered = number = self._numbered + 1
+            instance.number = number
         if instance.undoes is None and instance.stands_for is None:
             counts = self.counts
             if not is_new:  # whoever was set back counts as pending until it goes on
                 counts[old] -= 1
             counts[status] = counts.get(status, 0) + 1
-        self.touched[instance.number] = instance
+        self.touched[number] = instance
         if old is _PENDING and instance.started_at is None and status is _RUNNING:
             instance.started_at = at
 
@@ -321,6 +368,15 @@ class RunState:
                 instance.scope.active += 1
         self.move(instance, _RUNNING, at)
         self._active[instance.id] = instance
+
+    def _pass_through(self, instance: Instance, at: float) -> None:
+        """Note that an instance has begun which ends in the same breath: nobody sees it run, and it is not counted."""
+        if instance.number:  # it was set back, and counts as pending
+            self.begin(instance, at)
+            return
+        instance.status = _RUNNING
+        instance.began = self.completed
+        instance.started_at = at
 
     def leave_slot(self, instance: Instance) -> None:
         """Note that an attempt does not run any more."""
@@ -339,13 +395,12 @@ class RunState:
 
     def _end(self, instance: Instance, status: TaskStatus, at: float) -> None:
         """Note that an instance has ended, and what follows for its loop, its scope and its successors."""
-        begun = instance.status is not _PENDING
         self.move(instance, status, at)
         instance.ended_at = at
         if instance.held is not None:
             waiting.drop(self, instance)
         instance.due = instance.deadline = instance.held = None
-        self._active.pop(instance.id, None)
+        begun = self._active.pop(instance.id, None) is not None
         if instance.undoes is not None:
             undoing.ended(self, instance, at)
             return
@@ -409,7 +464,7 @@ class RunState:
     # -------------------------------------------------------------------------------------------------- attempts
 
     def _attempt_started(self, event: m.AttemptStarted, at: float) -> None:
-        instance = self._find(event.task)
+        instance = self._about or self._find(event.task)
         instance.attempt = event.attempt
         instance.stopping = None
         if instance.first_at is None:
@@ -429,7 +484,7 @@ class RunState:
         self.set_deadline(instance, at)
 
     def _attempt_succeeded(self, event: m.AttemptSucceeded, at: float) -> None:
-        instance = self._find(event.task)
+        instance = self._about or self._find(event.task)
         self.leave_slot(instance)
         instance.result = event.blob or bytes(event.result)
         if event.output is not m.ABSENT or event.output_blob is not None:
@@ -517,7 +572,7 @@ class RunState:
     # ----------------------------------------------------------------------------------------------------- tasks
 
     def _task_skipped(self, event: m.TaskSkipped, at: float) -> None:
-        instance = self._find(event.task)
+        instance = self._about or self._find(event.task)
         instance.reason = event.reason
         instance.upstream_failed = event.upstream_failed
         self._end(instance, _S.SKIPPED, at)
@@ -531,9 +586,9 @@ class RunState:
         self._end(instance, TaskStatus(event.final) if event.final else failed, at)
 
     def _task_succeeded(self, event: m.TaskSucceeded, at: float) -> None:
-        instance = self._find(event.task)
+        instance = self._about or self._find(event.task)
         if instance.status is _PENDING:  # a decision: it begins and ends at once
-            self.begin(instance, at)
+            self._pass_through(instance, at)
         if event.blob is not None:
             instance.result = event.blob
         elif event.result is not m.ABSENT:

@@ -104,8 +104,13 @@ RUN_TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
 def step(task: str, old: TaskStatus, new: TaskStatus) -> TaskStatus:
     """Return ``new``, or raise :class:`EngineError` when the table does not allow the step."""
     if new not in TRANSITIONS[old]:
-        raise EngineError(f"task {task!r} cannot go from {old} to {new}", code="invalid-transition")
+        raise no_such_step(task, old, new)
     return new
+
+
+def no_such_step(task: str, old: TaskStatus, new: TaskStatus) -> EngineError:
+    """Return the error for a step that the table does not allow."""
+    return EngineError(f"task {task!r} cannot go from {old} to {new}", code="invalid-transition")
 
 
 def step_run(old: RunStatus, new: RunStatus) -> RunStatus:
