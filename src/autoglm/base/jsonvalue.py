@@ -36,6 +36,8 @@ _SCHEMA_TYPES: Final[dict[str, tuple[type, ...]]] = {
 _encoder = msgspec.json.Encoder()
 _sorted_encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder()
+_skipper = msgspec.json.Decoder(msgspec.Raw)
+"""Walks through a text without making anything of it."""
 
 
 class NotJson(ValueError):
@@ -85,6 +87,17 @@ def decode(raw: bytes | str | msgspec.Raw) -> Any:
     if is_doubtful and not _is_plain(value, MAX_DEPTH):
         _normalise(value, "$", MAX_DEPTH)
     return value
+
+
+def check(text: bytes) -> None:
+    """Raise :class:`NotJson` where :func:`decode` would, but for integers of more than 64 bits; a tenth of its work."""
+    try:
+        _skipper.decode(text)
+        is_doubtful = not text.isascii() or text.count(b"[") + text.count(b"{") > MAX_DEPTH
+    except (msgspec.DecodeError, RecursionError):
+        is_doubtful = True
+    if is_doubtful:
+        decode(text)
 
 
 def plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ Pure: bytes out, bytes in. :mod:`autoglm.llm.wire` carries them. Only the fields
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -168,13 +168,32 @@ def encode_request(
     valid Unicode.
     """
     body: dict[str, Any] = {"model": endpoint.model, "messages": request.messages}
-    if request.response_format is not None:
-        body["response_format"] = request.response_format
     if stream:
         body["stream"] = True
         if "stream_options" not in endpoint.profile.drops:
             body.setdefault("stream_options", {"include_usage": True})
-    return encode_body(endpoint, body, request.parameters, note)
+    text = encode_body(endpoint, body, request.parameters, note)
+    form = request.response_format
+    if form is None or _FORM in request.parameters or _FORM in endpoint.parameters:
+        return text
+    return b'%s,"%s":%s}' % (text[:-1], _FORM.encode(), _form_text(form))
+
+
+def _form_text(form: Mapping[str, Any]) -> bytes:
+    """Return a form of answer as JSON text, written once: the calls of a loop all bring the same object."""
+    known = _form_texts.get(id(form))
+    if known is not None and known[0] is form:
+        return known[1]
+    text = jsonvalue.encode(form)
+    if len(_form_texts) >= _MOST_FORMS:
+        _form_texts.clear()
+    _form_texts[id(form)] = (form, text)
+    return text
+
+
+_FORM: Final = "response_format"
+_MOST_FORMS: Final = 256
+_form_texts: dict[int, tuple[Mapping[str, Any], bytes]] = {}
 
 
 def encode_body(

@@ -203,13 +203,20 @@ class Lane:
 
     # ------------------------------------------------------------------------------------------------ entering
 
+    def enter_now(self, asker: Asker) -> Permit | None:
+        """Return the right to call, when it can be had without waiting and nobody waits."""
+        with self._lock:
+            if self._line.orders or (permit := self._admit(asker, self._clock())) is None:
+                return None
+            self._virtual = self._served[asker.run] = max(self._virtual, self._served.get(asker.run, 0.0)) + 1.0
+            return permit
+
     async def enter(self, asker: Asker, records: Records | None = None) -> Permit:
         """Return the right to call, at once or within ``PATIENCE`` seconds. Raises :class:`Busy`."""
+        if (permit := self.enter_now(asker)) is not None:
+            return permit
         with self._lock:
             now = self._clock()
-            if not self._line.orders and (permit := self._admit(asker, now)) is not None:  # nobody waits
-                self._virtual = self._served[asker.run] = max(self._virtual, self._served.get(asker.run, 0.0)) + 1.0
-                return permit
             ticket = self._ticket(asker, now)
         ticket.loop, ticket.turn = asyncio.get_running_loop(), asyncio.Event()
         try:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class LiveAttempt(Attempt):
     """An attempt of a run that is being driven."""
 
-    __slots__ = ("_command", "_context", "_dispatcher", "_executor", "_instance", "_node")
+    __slots__ = ("_account", "_command", "_context", "_dispatcher", "_executor", "_instance", "_node")
 
     def __init__(
         self, dispatcher: Dispatcher, command: StartAttempt, node: Node, instance: Instance, executor: Executor
@@ -41,6 +41,7 @@ class LiveAttempt(Attempt):
         self._instance = instance
         self._executor = executor
         self._context: TaskContext | None = None
+        self._account: Account | None = None
         self.name = node.name
         self.options = command.options
         self.written = node.task.options
@@ -136,7 +137,9 @@ class LiveAttempt(Attempt):
 
     @property
     def account(self) -> Account | None:  # type: ignore[override]
-        return self._dispatcher.tools.account()
+        if self._account is None:
+            self._account = self._dispatcher.tools.account()
+        return self._account
 
     @property
     def context(self) -> TaskContext:  # type: ignore[override]

@@ -56,7 +56,7 @@ class Steps:
     def record(self, command: m.StartAttempt, instance: Instance, key: str, text: bytes) -> Coroutine[Any, Any, bytes]:
         """Record JSON text as what a step gave. See ``Attempt.record``."""
         try:
-            jsonvalue.decode(text)
+            jsonvalue.check(text)
         except jsonvalue.NotJson as error:
             raise _not_json(key, error) from None
         return self._record(self._step(command, key), instance, self._checked(key, text))

@@ -180,24 +180,27 @@ async def admit(governor: Governor, attempt: Attempt, endpoint: Endpoint, need: 
             if judgement.verdict is not Verdict.FITS:
                 raise denied(attempt, judgement)
     lane = governor.lane(_lane_key(endpoint), _allowed(endpoint.limits, endpoint.profile.max_parallel))
-    try:
-        permit = await _enter(lane, attempt, account, endpoint, need)
-    except BaseException:
-        if reserved is not None and account is not None:
-            account.settle(attempt.node, reserved, Use())
-        raise
+    if account is None:
+        asker = Asker("", attempt.name, tokens=need.usual)
+    else:
+        asker = Asker(account.run_id, attempt.task_id, attempt.priority, need.usual, attempt.wake)
+    permit = lane.enter_now(asker)
+    if permit is None:
+        try:
+            permit = await _enter(lane, asker, attempt, account, endpoint)
+        except BaseException:
+            if reserved is not None and account is not None:
+                account.settle(attempt.node, reserved, Use())
+            raise
     return Admission(attempt, endpoint, lane, permit, reserved, price)
 
 
-async def _enter(lane: Lane, attempt: Attempt, account: Account | None, endpoint: Endpoint, need: Need) -> Permit:
-    if account is None:
-        asker = Asker("", attempt.name, tokens=need.usual)
-        while True:
-            try:
-                return await lane.enter(asker)
-            except Busy as busy:
-                await asyncio.sleep(max(0.0, busy.until - lane.now()))
-    asker = Asker(account.run_id, attempt.task_id, attempt.priority, need.usual, attempt.wake)
+async def _enter(lane: Lane, asker: Asker, attempt: Attempt, account: Account | None, endpoint: Endpoint) -> Permit:
+    while account is None:
+        try:
+            return await lane.enter(asker)
+        except Busy as busy:
+            await asyncio.sleep(max(0.0, busy.until - lane.now()))
     try:
         return await lane.enter(asker, account.records)
     except Busy as busy:

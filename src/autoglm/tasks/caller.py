@@ -35,7 +35,7 @@ from autoglm.tasks.admission import Need, admit, answer_tokens
 from autoglm.tasks.batching import Batcher
 from autoglm.tasks.keeping import Keeping
 from autoglm.tasks.protocol import Attempt
-from autoglm.tasks.telling import Telling
+from autoglm.tasks.telling import Telling, telling
 
 if TYPE_CHECKING:
     from autoglm.base.schemas import Schema
@@ -145,7 +145,7 @@ class Caller:
     ) -> Completion:
         kind = "text" if request.schema is None else "json"
         messages, parameters = request.messages, request.parameters
-        with Telling(attempt, endpoint, "chat", messages=messages, parameters=parameters, output_type=kind) as told:
+        with telling(attempt, endpoint, "chat", messages=messages, parameters=parameters, output_type=kind) as told:
             told_text = None if on_text is None else _first_noted(told, on_text)
             completion = await self._client(endpoint).chat(
                 endpoint, request, lambda line: self.say_once(attempt, line), on_text=told_text
@@ -170,7 +170,7 @@ class Caller:
                 return known
         prompt = sum(estimate_tokens([{"content": text}]) for text in request.texts)
         with await admit(self.governor, attempt, endpoint, Need(prompt, 0)) as admission:
-            with Telling(attempt, endpoint, "embeddings", parameters=request.parameters) as told:
+            with telling(attempt, endpoint, "embeddings", parameters=request.parameters) as told:
                 call = self.wire.embed(endpoint, request, lambda line: self.say_once(attempt, line))
                 embeddings = await (admission.in_time(call) if admission.is_timed else call)
                 told.used(embeddings.usage)

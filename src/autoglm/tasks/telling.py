@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from autoglm.base.errors import TaskError
@@ -17,13 +17,51 @@ if TYPE_CHECKING:
 
 
 class Telling:
-    """One call: as a context, it is told of when what is inside has ended. Where nobody listens, it does nothing."""
+    """One call: as a context, told of what is inside. This one does nothing with it: nobody listens."""
 
+    __slots__ = ()
+
+    def first_chunk(self) -> None:
+        """Note that a piece of a streamed answer has come."""
+
+    def answered(self, completion: Completion) -> None:
+        """Note what came back from a chat call."""
+
+    def used(self, usage: Usage) -> None:
+        """Note what the call used, as far as the server said."""
+
+    def __enter__(self) -> Telling:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Tell that the call has ended."""
+
+
+_TO_NOBODY: Final = Telling()
+
+
+def telling(
+    attempt: Attempt,
+    endpoint: Endpoint,
+    operation: str,
+    *,
+    messages: Sequence[Mapping[str, Any]] = (),
+    parameters: Mapping[str, Any] | None = None,
+    output_type: str | None = None,
+) -> Telling:
+    """Return what is to be told of a call; ``operation`` is ``chat`` or ``embeddings``."""
+    listener = attempt.on_call
+    if listener is None:
+        return _TO_NOBODY
+    return _ToListener(listener, endpoint, operation, messages, parameters or {}, output_type)
+
+
+class _ToListener(Telling):
     __slots__ = (
-        "_attempt",
         "_completion",
         "_endpoint",
         "_first_chunk_at",
+        "_listener",
         "_messages",
         "_operation",
         "_output_type",
@@ -34,32 +72,27 @@ class Telling:
 
     def __init__(
         self,
-        attempt: Attempt,
+        listener: Callable[[ModelCall], None],
         endpoint: Endpoint,
         operation: str,
-        *,
-        messages: Sequence[Mapping[str, Any]] = (),
-        parameters: Mapping[str, Any] | None = None,
-        output_type: str | None = None,
+        messages: Sequence[Mapping[str, Any]],
+        parameters: Mapping[str, Any],
+        output_type: str | None,
     ) -> None:
-        """``operation``: ``chat``, ``embeddings``."""
-        self._attempt, self._endpoint, self._operation = attempt, endpoint, operation
+        self._listener, self._endpoint, self._operation = listener, endpoint, operation
         self._messages, self._parameters, self._output_type = messages, parameters, output_type
         self._first_chunk_at: float | None = None
         self._completion: Completion | None = None
         self._usage: Usage | None = None
 
     def first_chunk(self) -> None:
-        """Note that a piece of a streamed answer has come."""
         if self._first_chunk_at is None:
             self._first_chunk_at = time.time()
 
     def answered(self, completion: Completion) -> None:
-        """Note what came back from a chat call."""
         self._completion, self._usage = completion, completion.usage
 
     def used(self, usage: Usage) -> None:
-        """Note what the call used, as far as the server said."""
         self._usage = usage
 
     def __enter__(self) -> Telling:
@@ -67,9 +100,7 @@ class Telling:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        listener = self._attempt.on_call
-        if listener is not None:
-            listener(self._told(error))
+        self._listener(self._told(error))
 
     def _told(self, error: BaseException | None) -> ModelCall:
         found: dict[str, Any] = {}
@@ -98,7 +129,7 @@ class Telling:
             started_at=self._started_at,
             ended_at=time.time(),
             first_chunk_at=self._first_chunk_at,
-            parameters={**endpoint.parameters, **(self._parameters or {})},
+            parameters={**endpoint.parameters, **self._parameters},
             output_type=self._output_type,
             messages=self._messages,
             **found,
