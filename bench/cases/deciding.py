@@ -1,4 +1,4 @@
-"""Decisions and skips beside no-op tasks, each of them in a file of 5,000: what needs no executor must cost little."""
+"""Decisions and skips beside no-op tasks, each of them in a file of 10,000: what needs no executor must cost little."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Make = Callable[[Path, int], Path]
 
 
 def measure(rounds: int, share: float) -> list[Row]:
-    tasks = int(5_000 * share)
+    tasks = int(10_000 * share)
     return [
         _beside(name, make, tasks, rounds) for name, make in (("decisions", files.decisions), ("skips", files.skips))
     ]

@@ -93,30 +93,30 @@ def test_iterations_that_follow_one_another_leave_memory(collect: str | None) ->
 
 
 class Watched(Run):
-    """A run that counts the instances it makes and the events it applies."""
+    """A run that counts the instances it makes and the events it emits."""
 
-    made = applied = 0
+    made = emitted = 0
 
-    def apply(self, event: m.Event, at: float) -> None:
-        self.applied += 1
-        super().apply(event, at)
+    def emit(self, event: m.Event, about: Instance | None = None) -> None:
+        self.emitted += 1
+        super().emit(event, about)
 
 
-def applied_for_one_result(size: int) -> int:
+def emitted_for_one_result(size: int) -> int:
     """Return the events of one success in the midst of ``size`` tasks, and that nothing else was looked at."""
     tasks = [task("a"), task("b", "a"), *(task(f"t{n}", f"t{n - 1}" if n else "") for n in range(size))]
     run = Watched(compile_graph(workflow(*tasks), WIDE), lambda blob: b"null")
     created = m.RunCreated("run-1", "flow", m.Blob("0" * 64, 1))
     run.handle([m.Create(created, b"{}"), m.Begin()], 1.0)
-    run.applied = 0
+    run.emitted = 0
     run.touched.clear()
     run.handle([m.AttemptReturned("a", 1)], 2.0)
     assert {instance.id for instance in run.touched.values()} == {"a", "b"}
-    return run.applied
+    return run.emitted
 
 
 def test_the_work_of_a_result_does_not_grow_with_the_graph() -> None:
-    assert applied_for_one_result(10) == applied_for_one_result(5000) == 2
+    assert emitted_for_one_result(10) == emitted_for_one_result(5000) == 2
 
 
 def lines_run(size: int) -> int:

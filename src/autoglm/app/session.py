@@ -234,6 +234,7 @@ class Session:
             offline=offline,
             environment=workflow.environment,
         )
+        lease = Lease(run_id=run_id, owner=this_process(), epoch=1, until=now + LEASE_SECONDS)
         row = RunRow(
             run_id=run_id,
             workflow=workflow.name,
@@ -243,12 +244,14 @@ class Session:
             created_at=now,
             updated_at=now,
             labels={**workflow.labels, **(labels or {})},
+            epoch=lease.epoch,
+            owner=lease.owner,
+            lease_until=lease.until,
         )
         self.store.create_run(row)
-        lease, heard = self.acquire(run_id)
         run = Run(loaded.graph, loader(self.store), SecretView(self.project, redactor := Redactor()))
         run.provide(secret_inputs)
-        return await self._drive(run, lease, heard, 0, [m.Create(event, definition), m.Begin()], redactor, manner)
+        return await self._drive(run, lease, 0, 0, [m.Create(event, definition), m.Begin()], redactor, manner)
 
     async def resume(
         self,
@@ -418,7 +421,8 @@ class Session:
                 run.max_parallel = limit if run.max_parallel is None else min(limit, run.max_parallel)
             for value in run.secret_values():
                 redactor.add(value)
-            if on_created := manner.get("on_created"):
+            on_created = manner.get("on_created")
+            if on_created is not None:
                 on_created(run)
             equipment = equip(self, run, lease.run_id, redactor, telemetry, self._stage, manner)
         except BaseException:
@@ -438,7 +442,10 @@ class Session:
             await journal.close()
             await equipment.close()
             self.store.release(runner.lease)
-        return report(run)
+        told = report(run)
+        if on_created is None and not is_staged:  # else somebody may still look at it
+            run.clear()
+        return told
 
     def _may_ask_models(self, graph: Graph) -> bool:
         """Return whether there is anything to know about model calls before a run begins or goes on."""

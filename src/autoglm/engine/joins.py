@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from autoglm.engine.messages import Blob
 from autoglm.engine.state import Instance, Scope
 from autoglm.engine.states import FAILURES, FINAL, TaskStatus
 from autoglm.graph.model import Node
@@ -34,6 +33,7 @@ class Judgement(NamedTuple):
     upstream_failed: bool = False
 
 
+_SUCCEEDED = TaskStatus.SUCCEEDED
 _RUN = Judgement(Verdict.RUN)
 _WAIT = Judgement(Verdict.WAIT)
 _ASK_FOR_SUCCESS = (Join.NONE_FAILED, Join.ALL_SUCCEEDED)
@@ -66,7 +66,7 @@ def judge(node: Node, scope: Scope) -> Judgement:
         return _RUN
     if len(edges) == 1 and edges[0].accepts is None and not edges[0].is_branch:
         upstream = scope.instances[edges[0].upstream]
-        if upstream is not None and upstream.status is TaskStatus.SUCCEEDED and node.join is not Join.ONE_FAILED:
+        if upstream is not None and upstream.status is _SUCCEEDED and node.join is not Join.ONE_FAILED:
             return _RUN
     return _judge_edges(node, scope)
 
@@ -77,8 +77,9 @@ def _judge_edges(node: Node, scope: Scope) -> Judgement:
     bad: list[Instance] = []
     not_chosen: list[Instance] = []
     chosen = waiting = False
+    instances = scope.instances
     for edge in node.edges:
-        upstream = scope.instances[edge.upstream]
+        upstream = instances[edge.upstream]
         if upstream is None or upstream.status not in FINAL:
             waiting = True
             continue
@@ -91,12 +92,12 @@ def _judge_edges(node: Node, scope: Scope) -> Judgement:
                 return Judgement(Verdict.SKIP, reason, upstream.is_failure)
             is_awaited_failure = node.join is Join.ONE_FAILED and upstream.is_failure
             (bad if is_awaited_failure else ok).append(upstream)
-        elif edge.is_branch and upstream.status is TaskStatus.SUCCEEDED:
+        elif edge.is_branch and upstream.status is _SUCCEEDED:
             chosen = chosen or _is_chosen(upstream, node)
             (ok if chosen else not_chosen).append(upstream)
         elif edge.is_branch and not upstream.is_failure:  # nobody decided, so nothing was chosen
             not_chosen.append(upstream)
-        elif upstream.status is TaskStatus.SUCCEEDED:
+        elif upstream.status is _SUCCEEDED:
             ok.append(upstream)
         elif upstream.is_failure:
             (bad if _is_bad(upstream) else ok).append(upstream)
@@ -157,6 +158,6 @@ def _by_join(
 
 def _is_chosen(decision: Instance, node: Node) -> bool:
     result = decision.result
-    if result is None or isinstance(result, Blob) or result.startswith(_NOTHING_TAKEN):
+    if type(result) is not bytes or result.startswith(_NOTHING_TAKEN):
         return False
     return node.name in _taken(result).branches

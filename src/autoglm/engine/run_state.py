@@ -59,7 +59,7 @@ from autoglm.engine.usage import Spent
 from autoglm.graph.model import Graph
 from autoglm.spec.model import Join
 
-_EARLY = (Join.ONE_SUCCEEDED, Join.ONE_FAILED)
+_EARLY = frozenset({Join.ONE_SUCCEEDED, Join.ONE_FAILED})
 _S = TaskStatus
 _PENDING, _RUNNING, _SUCCEEDED = _S.PENDING, _S.RUNNING, _S.SUCCEEDED
 
@@ -222,6 +222,14 @@ class RunState:
             m.RollbackStarted: partial(undoing.began, self),
         }
 
+    def clear(self) -> None:
+        """Forget the instances, once nobody asks for them any more.
+
+        They and their scopes refer to each other: left alone, they would stay until the garbage collector comes.
+        """
+        for scope in (*self._scopes.values(), *self.sections.values(), self.root):
+            scope.instances.clear()
+
     # ------------------------------------------------------------------------------------------------- read only
 
     @property
@@ -369,15 +377,6 @@ class RunState:
         self.move(instance, _RUNNING, at)
         self._active[instance.id] = instance
 
-    def _pass_through(self, instance: Instance, at: float) -> None:
-        """Note that an instance has begun which ends in the same breath: nobody sees it run, and it is not counted."""
-        if instance.number:  # it was set back, and counts as pending
-            self.begin(instance, at)
-            return
-        instance.status = _RUNNING
-        instance.began = self.completed
-        instance.started_at = at
-
     def leave_slot(self, instance: Instance) -> None:
         """Note that an attempt does not run any more."""
         if self._running.pop(instance.id, None) is not None:
@@ -415,9 +414,9 @@ class RunState:
                 self.forget(instance.child)
         if instance.index is not None:
             self._item_ended(instance)
-        undoing.hand_over(self, instance)
-        if instance.index is not None:
             return
+        if instance.child is not None:
+            undoing.hand_over(self, instance)
         scope = instance.scope
         scope.left -= 1
         if begun:
@@ -429,7 +428,7 @@ class RunState:
             unmet[local] -= 1
             if unmet[local] == 0 or scope.plan.nodes[local].join in _EARLY:
                 self.unblock(scope.instance(local))
-        if scope.left == 0 or scope.is_done:
+        if scope.is_done:
             self.ended(scope.owner)
 
     def _item_ended(self, item: Instance) -> None:
@@ -460,6 +459,8 @@ class RunState:
             self.ended(owner)
         elif loop.has_next:
             self._ready.push(owner)
+        if item.child is not None:
+            undoing.hand_over(self, item)
 
     # -------------------------------------------------------------------------------------------------- attempts
 
@@ -588,7 +589,12 @@ class RunState:
     def _task_succeeded(self, event: m.TaskSucceeded, at: float) -> None:
         instance = self._about or self._find(event.task)
         if instance.status is _PENDING:  # a decision: it begins and ends at once
-            self._pass_through(instance, at)
+            if instance.number:  # it was set back, and counts as pending
+                self.begin(instance, at)
+            else:  # nobody sees it run, and it is not counted
+                instance.status = _RUNNING
+                instance.began = self.completed
+                instance.started_at = at
         if event.blob is not None:
             instance.result = event.blob
         elif event.result is not m.ABSENT:

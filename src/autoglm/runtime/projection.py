@@ -12,6 +12,7 @@ from autoglm.stores.protocol import RunUpdate, TaskRow
 
 _CLIP = 500
 _RECORDED = FINAL - {TaskStatus.ROLLED_BACK}
+"""The record of its end tells what an instance gave, also when that has been undone since."""
 
 
 def take_rows(run: Run, seq: int) -> list[TaskRow]:
@@ -36,20 +37,16 @@ def take_dropped(run: Run) -> list[str]:
 def note_records(run: Run, seq: int) -> None:
     """Note of what a replayed record ended that this is the record, and forget that it was touched."""
     for instance in run.touched.values():
-        _note_record(instance, seq)
+        if instance.status in _RECORDED:
+            instance.record = seq
     run.touched.clear()
     parcels.pack(run)
 
 
-def _note_record(instance: Instance, seq: int) -> None:
-    """The record of its end tells what an instance gave, also when that has been undone since."""
-    if instance.status in _RECORDED:
-        instance.record = seq
-
-
 def _row(instance: Instance, seq: int) -> TaskRow:
-    failure = instance.failure
-    _note_record(instance, seq)
+    status, failure = instance.status, instance.failure
+    if status in _RECORDED:
+        instance.record = seq
     error: str | None = None
     held = instance.held
     if held is not None and held.reason:
@@ -62,7 +59,7 @@ def _row(instance: Instance, seq: int) -> TaskRow:
         instance.number,
         instance.id,
         instance.node.path if instance.scope.frame is None else _static_path(instance.id),
-        str(instance.status),
+        str(status),
         instance.attempt,
         instance.started_at,
         instance.ended_at,
