@@ -136,7 +136,7 @@ def test_lines_are_logged(run: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("echo '{\"a\": 1'; echo ', }'", "line 2, column 3"),
+        ("echo '{\"a\": 1'; echo ' x}'", "line 2, column 2"),
         ("true", "it is empty"),
         ("echo NaN", "NaN"),
         ("printf '\"\\377\"'", "not JSON"),

@@ -73,6 +73,8 @@ def _other(error: Exception) -> int:
             warn(context.get_help() if context is not None else "")
             return WRONG
         message = error.format_message()
+        if "embedded null" in message:  # each version of Python says it in other words
+            message = "an argument cannot hold a NUL character"
         show_problem("usage", message[:1].lower() + message[1:].rstrip("."), f"see `{command} --help`")
         return WRONG
     if isinstance(error, OSError) and error.errno in _FULL:
