@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoglm.base.jsonvalue import MAX_DEPTH, NotJson, canonical, decode, encode, plain
+from autoglm.base.jsonvalue import MAX_DEPTH, NotJson, canonical, check, decode, encode, plain
 
 INTEGERS = st.integers(-(2**63), 2**64 - 1)
 JSON = st.recursive(
@@ -137,3 +137,23 @@ def test_plain_turns_tuples_into_lists() -> None:
     assert plain({"a": (1, (2,))}) == {"a": [1, [2]]}
     same = {"a": [1]}
     assert plain(same) is same
+
+
+DEEPEST = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
+
+
+@pytest.mark.parametrize("text", [b'{"a": [1, "\xc3\xbc"]}', b"null", DEEPEST, b'"%s"' % (b"[" * 999), b"9" * 30])
+def test_a_text_is_checked(text: bytes) -> None:
+    check(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b'{"a":}', b"[1]x", b"NaN", b'"\xff"', b'"\\ud800"', b"[%s]" % DEEPEST, b"[" * 5000 + b"]" * 5000],
+)
+def test_a_check_refuses_what_cannot_be_read(text: bytes) -> None:
+    with pytest.raises(NotJson) as checked:
+        check(text)
+    with pytest.raises(NotJson) as read:
+        decode(text)
+    assert str(checked.value) == str(read.value)

@@ -17,7 +17,7 @@ exit 3
     "words.sh": "#!/bin/bash\necho '{\"a\": 1,'\n",
     "answers.sh": '#!/bin/bash\necho "NaN" > "$AUTOGLM_OUTPUT"\n',
     "empty.sh": '#!/bin/bash\necho " " > "$AUTOGLM_OUTPUT"\n',
-    "deep.sh": "#!/bin/bash\npython3 -c 'print(\"[\" * 100000 + \"]\" * 100000)' > $AUTOGLM_OUTPUT\n",
+    "deep.sh": '#!/bin/bash\npython3 -c \'print("[" * 100000 + "]" * 100000)\' > $AUTOGLM_OUTPUT\n',
     "pipes.sh": '#!/bin/bash\nrm "$AUTOGLM_OUTPUT"; mkfifo "$AUTOGLM_OUTPUT"\n',
     "floods.sh": "#!/bin/bash\nhead -c 20000000 /dev/zero\n",
     "writes.sh": '#!/bin/bash\nhead -c 20000000 /dev/zero > "$AUTOGLM_OUTPUT"\n',

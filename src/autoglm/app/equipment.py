@@ -117,7 +117,7 @@ def equip(
 
 def _services(session: Session, run: Run, tools: Tools) -> RunServices | None:
     """Return the run's services, when some task of it calls functions."""
-    if not any(node.task.type == "function" for node in run.graph.nodes):
+    if all(name != "function" for name, _ in run.graph.kinds):
         return None
     from autoglm.tasks.services import RunServices
 

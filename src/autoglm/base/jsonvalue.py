@@ -93,8 +93,9 @@ def check(text: bytes) -> None:
     """Raise :class:`NotJson` where :func:`decode` would, but for integers of more than 64 bits; a tenth of its work."""
     try:
         _skipper.decode(text)
-        is_doubtful = not text.isascii() or text.count(b"[") + text.count(b"{") > MAX_DEPTH
-    except (msgspec.DecodeError, RecursionError):
+        text.decode()  # the walk takes every byte of a text for one of UTF-8
+        is_doubtful = text.count(b"[") + text.count(b"{") > MAX_DEPTH
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         is_doubtful = True
     if is_doubtful:
         decode(text)

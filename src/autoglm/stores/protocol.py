@@ -172,7 +172,7 @@ class Store(Protocol):
     """Where journals live. Every method may be called from any thread."""
 
     def create_run(self, row: RunRow) -> None:
-        """Add a run without records. Raises StoreError ``run-exists``."""
+        """Add a run without records, with the lease that its row tells of, if any. Raises StoreError ``run-exists``."""
 
     def append(self, appends: Sequence[Append]) -> list[StoreError | None]:
         """Commit a group in one transaction; per append None, or why it was refused (``LeaseLost``)."""

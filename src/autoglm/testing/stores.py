@@ -27,6 +27,7 @@ from autoglm.base.errors import LeaseLost, StoreError
 from autoglm.stores.protocol import (
     Append,
     EntryWrite,
+    Lease,
     LeaseHeld,
     LogLine,
     RunRow,
@@ -449,6 +450,16 @@ class StoreTests:
         assert (caught.value.owner, caught.value.until, caught.value.code) == ("one", NOW + 30, "run-locked")
         second = store.acquire(run, "two", NOW + 30.1, 30)
         assert second.epoch > first.epoch
+
+    def test_run_may_begin_with_its_lease(self, store: Store) -> None:
+        store.create_run(row(epoch=1, owner="one", lease_until=NOW + 30))
+        with pytest.raises(LeaseHeld):
+            store.acquire(RUN, "two", NOW + 29, 30)
+        assert codes(store.append([record(1, 1)])) == [None]
+        lease = store.renew(Lease(run_id=RUN, owner="one", epoch=1, until=NOW + 30), NOW + 20, 30)
+        assert (lease.epoch, lease.until) == (1, NOW + 50)
+        store.release(lease)
+        assert store.acquire(RUN, "two", NOW + 21, 30).epoch > 1
 
     def test_lease_is_taken_again_by_its_owner_under_a_new_epoch(self, store: Store, run: str) -> None:
         first = store.acquire(run, "one", NOW, 30)
