@@ -22,8 +22,8 @@ def workflow_text(workflow: Workflow) -> bytes:
 def _fields(model: Any) -> dict[str, Any]:
     kind = model.__class__
     told = _latest.get(kind)
-    if told is None or told.fields != model.model_fields_set:  # most tasks of a large file are told alike
-        told = _latest[kind] = _told(kind, frozenset(getattr(model, "model_fields_set", ())))
+    if told is None or told.fields != model.__pydantic_fields_set__:  # most tasks of a large file are told alike
+        told = _latest[kind] = _told(kind, frozenset(getattr(model, "__pydantic_fields_set__", ())))
     values = model.__dict__
     found = {}
     for name, key in told.required:
