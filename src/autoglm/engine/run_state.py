@@ -67,6 +67,7 @@ _PENDING, _RUNNING, _SUCCEEDED = _S.PENDING, _S.RUNNING, _S.SUCCEEDED
 class RunState:
     """A run as its journal tells it. Build one and apply its events in order: that is replay."""
 
+    # There are more of them than a dictionary of attributes stays quick with, and every event reads and writes some.
     __slots__ = (
         "_about",
         "_active",

@@ -13,7 +13,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -146,6 +146,38 @@ def make_place(path: Path) -> None:
         ) from error
 
 
+@cache
+def _empty_store() -> bytes:
+    """Return the file of a store that holds nothing yet."""
+    with closing(apsw.Connection(":memory:")) as db:
+        db.pragma("page_size", PAGE)
+        db.pragma("auto_vacuum", "incremental")
+        db.execute(queries()["schema"])
+        db.pragma("application_id", APPLICATION_ID)
+        db.pragma("user_version", SCHEMA_VERSION)
+        image = bytearray(db.serialize("main"))
+    image[18:20] = b"\2\2"  # it has a write-ahead log: https://sqlite.org/fileformat.html, 1.3.3
+    return bytes(image)
+
+
+def _make(path: Path) -> None:
+    """Make the file of a new store in one step: SQLite needs four transactions for it. Whatever fails is left to it."""
+    part = path.with_name(f"{path.name}-new-{os.getpid()}-{threading.get_ident()}")
+    image = _empty_store()
+    with suppress(OSError):
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                written = os.write(file, image)
+                os.fsync(file)
+            finally:
+                os.close(file)
+            if written == len(image):
+                path.hardlink_to(part)  # fails where another process was first
+        finally:
+            part.unlink()
+
+
 class Database:
     """One store file: a writing connection and a few that read."""
 
@@ -161,6 +193,8 @@ class Database:
         self._laid_out = 0
         self._log = path.with_name(path.name + "-wal")
         with translated(path):
+            if not path.exists():
+                _make(path)
             self._writer = self._connect()
             try:
                 self._prepare(synchronous)
@@ -182,6 +216,12 @@ class Database:
             db.pragma("auto_vacuum", "incremental")
         self._use_wal(db)
         db.pragma("synchronous", synchronous)
+        if db.pragma("user_version") != SCHEMA_VERSION:
+            self._upgrade(db)
+        db.execute(queries()["append-procedure"])
+        self.tune()
+
+    def _upgrade(self, db: apsw.Connection) -> None:
         with self.writing():
             # Looked at again inside the transaction: two processes may have come to make it.
             if not self._is_made(db):
@@ -191,8 +231,6 @@ class Database:
                 for version in range(db.pragma("user_version") + 1, SCHEMA_VERSION + 1):
                     db.execute(queries()[f"schema-{version}"])
             db.pragma("user_version", SCHEMA_VERSION)
-        db.execute(queries()["append-procedure"])
-        self.tune()
 
     def _is_made(self, db: apsw.Connection) -> bool:
         """Tell whether the file holds a store, False when it is empty. Raises StoreError when it is anything else."""
