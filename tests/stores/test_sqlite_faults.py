@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -400,3 +401,15 @@ def test_every_statement_is_described(path: Path) -> None:
 
     for name, statement in queries().items():
         assert statement.startswith("-- "), name
+
+
+def test_a_log_whose_file_is_gone_is_not_taken_for_that_of_a_new_one(tmp_path: Path) -> None:
+    """Old commits would be played into the new file."""
+    path, log = tmp_path / "s.db", tmp_path / "s.db-wal"
+    with closing(SqliteStore(path)) as old:
+        old.create_run(RunRow(run_id=RUN, workflow="flow"))
+        left = log.read_bytes()
+    path.unlink()
+    log.write_bytes(left)
+    with closing(SqliteStore(path)) as new:
+        assert new.list_runs() == []

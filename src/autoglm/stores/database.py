@@ -193,7 +193,7 @@ class Database:
         self._laid_out = 0
         self._log = path.with_name(path.name + "-wal")
         with translated(path):
-            if not path.exists():
+            if not path.exists() and not self._has_left_over_logs():
                 _make(path)
             self._writer = self._connect()
             try:
@@ -220,6 +220,10 @@ class Database:
             self._upgrade(db)
         db.execute(queries()["append-procedure"])
         self.tune()
+
+    def _has_left_over_logs(self) -> bool:
+        """Tell whether an earlier file of this name has left its logs: beside an empty file SQLite drops them."""
+        return any(self.path.with_name(self.path.name + end).exists() for end in ("-wal", "-journal"))
 
     def _upgrade(self, db: apsw.Connection) -> None:
         with self.writing():
