@@ -13,7 +13,7 @@ from autoglm.llm.offline import rehearse
 class ModelServer:
     """Answers chat calls, and notes what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.asked: list[str] = []
         """The messages of each call, as JSON text."""
         kept = self
@@ -41,9 +41,10 @@ class ModelServer:
             def handle_error(self, *_: object) -> None:
                 pass  # a client that was killed hangs up in the middle
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}/v1"
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -81,17 +80,16 @@ def test_a_run_against_a_server_that_is_killed_pays_for_no_recorded_answer_twice
         (project / ".env").chmod(0o600)
         given = ["-i", "count=120", "-i", "model=model"]
         kill_after(project, 250, "run", FLOW, "--run-id", "r", *given)
-        recorded = answers_recorded(project, "r")
-        before = len(server.asked)
-        assert 0 < recorded <= before
+    recorded = answers_recorded(project, "r")
+    assert 0 < recorded <= len(server.asked)
+    # Another server at the same place: what the killed process had sent reaches the first one, however late.
+    with ModelServer(server.port) as second:
         done = document(autoglm(project, "resume", "r", "--json"))
     assert done["outputs"]["rows"] == 120
     assert done["usage"]["calls"] == 360
     # What was under way when the kill came is asked again; what the journal holds is not.
-    assert len(server.asked) - before <= 360 - recorded
-    again = Counter(server.asked)
-    assert len(again) == 360
-    assert sum(count - 1 for count in again.values()) == before - recorded
+    assert len(second.asked) == len(set(second.asked)) == 360 - recorded
+    assert len({*server.asked, *second.asked}) == 360
 
 
 def test_its_own_tests_pass(project: Path) -> None:

@@ -15,7 +15,7 @@ from tests.llm.batch_peer import serve_batches
 from tests.runtime.house import House
 from tests.tasks.test_spending import drive, run_async
 
-TERMS = {"gather": "100ms", "poll": "150ms", "deadline": "1h"}
+TERMS = {"gather": "10s", "poll": "150ms", "deadline": "1h"}
 
 
 @pytest.fixture
@@ -24,6 +24,7 @@ def house(tmp_path: Path) -> House:
 
 
 def flow(url: str, count: int, provider: str = "openai", terms: dict[str, Any] = TERMS, **header: Any) -> str:
+    """Return a loop of so many calls, sent once all of them are gathered, however slow the machine is."""
     model = {"base_url": url, "model": "gpt-4.1", "provider": provider}
     task = {
         "name": "a",
@@ -31,7 +32,7 @@ def flow(url: str, count: int, provider: str = "openai", terms: dict[str, Any] =
         "prompt": "{{ item }}",
         "max_tokens": 20,
         "execution": "batch",
-        "batch": terms,
+        "batch": {"calls": count, **terms},
         "loop": list(range(count)),
     }
     return json.dumps({"models": {"m": model}, "tasks": [task], **header})
@@ -107,7 +108,7 @@ async def test_a_batch_that_is_refused_fails_its_attempts(house: House) -> None:
 @run_async
 async def test_a_budget_counts_batched_calls(house: House) -> None:
     async with serve_batches() as peer:
-        report, _ = await drive(house, flow(peer.url, 9, budget={"calls": 4}))
+        report, _ = await drive(house, flow(peer.url, 9, terms={**TERMS, "gather": "100ms"}, budget={"calls": 4}))
     assert report.status == "failed"
     assert report.usage["calls"] == 4
     assert sum(len(peer.lines(batch)) for batch in peer.batches.values()) == 4
