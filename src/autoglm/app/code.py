@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from autoglm.graph.model import Graph
 from autoglm.spec.catalog import Catalog
-from autoglm.spec.code_names import note_names
 
 _MAX_BYTES: Final = 64 * 1024 * 1024
 
@@ -34,13 +33,9 @@ def code_of(
     graph: Graph, catalog: Catalog, root: Path, handlers: Mapping[str, Callable[..., Any]] | None = None
 ) -> Code:
     """Return what the tasks of ``graph`` use as code. ``handlers`` are functions that were given directly."""
-    functions: set[str] = set()
-    files: set[str] = set()
-    for node in graph.nodes:
-        note_names(node.task, functions, files)
     reader = _Reader(catalog, root, handlers or {})
-    found = {name: reader.piece(name) for name in sorted(functions)}
-    for name in sorted(files):
+    found = {name: reader.piece(name) for name in sorted(graph.functions)}
+    for name in sorted(graph.files):
         reader.note_file(name)
     return Code(reader.digests, {name: piece for name, piece in found.items() if piece is not None})
 

@@ -8,7 +8,7 @@ machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -35,6 +35,15 @@ _MANY: Final = 20
 """Entries of a list or mapping above which it is not even looked at how long it is."""
 
 
+class _Outcome(msgspec.Struct):
+    """What was decided, as it is recorded."""
+
+    branches: list[str]
+    rules: list[str]
+    operands: dict[str, Any]
+    not_taken: Sequence[str]
+
+
 def decide(run: Run, instance: Instance) -> None:
     """Decide by rules alone."""
     try:
@@ -51,10 +60,10 @@ def outcome_of(run: Run, instance: Instance, output: Any) -> bytes:
         return jsonvalue.encode(_by_label(instance.node, output))
     given = output if isinstance(output, Mapping) else {"prediction": output}
     own = {name: given.get(name) for name in ("prediction", "probability", "probabilities")}
-    return jsonvalue.encode({**_by_rules(run, instance, own), **own})
+    return jsonvalue.encode({**msgspec.structs.asdict(_by_rules(run, instance, own)), **own})
 
 
-def _by_rules(run: Run, instance: Instance, own: Mapping[str, Any] | None) -> dict[str, Any]:
+def _by_rules(run: Run, instance: Instance, own: Mapping[str, Any] | None) -> _Outcome:
     """Try the rules in order; ``own`` is what a model said, for rules to read."""
     node = instance.node
     names: Names | None = None
@@ -83,7 +92,7 @@ def _by_rules(run: Run, instance: Instance, own: Mapping[str, Any] | None) -> di
         if not node.takes_all:
             break
     not_taken = [action for action in node.targets if action not in branches] if branches else node.targets
-    return {"branches": branches, "rules": rules, "operands": operands, "not_taken": not_taken}
+    return _Outcome(branches, rules, operands, not_taken)
 
 
 def _by_label(node: Node, output: Any) -> dict[str, Any]:

@@ -418,10 +418,24 @@ class RunState:
             return
         if instance.child is not None:
             undoing.hand_over(self, instance)
+        if begun:
+            instance.scope.active -= 1
+        self._left(instance, status)
+
+    def _end_at_once(self, instance: Instance, status: TaskStatus, at: float) -> None:
+        """Note that a task of a scope has ended which nobody saw begin: ``_end`` without what only others need."""
+        self._numbered = instance.number = number = self._numbered + 1
+        instance.status = status
+        instance.ended_at = at
+        counts = self.counts
+        counts[status] = counts.get(status, 0) + 1
+        self.touched[number] = instance
+        self._left(instance, status)
+
+    def _left(self, instance: Instance, status: TaskStatus) -> None:
+        """Note in its scope that a task has ended: who waited for it may go on."""
         scope = instance.scope
         scope.left -= 1
-        if begun:
-            scope.active -= 1
         if status in BAD_ENDS and not instance.upstream_failed and not instance.node.tolerated:
             scope.failed.append(instance.node.name)
         unmet = scope.unmet
@@ -577,7 +591,10 @@ class RunState:
         instance = self._about or self._find(event.task)
         instance.reason = event.reason
         instance.upstream_failed = event.upstream_failed
-        self._end(instance, _S.SKIPPED, at)
+        if instance.is_unheard_of:
+            self._end_at_once(instance, _S.SKIPPED, at)
+        else:
+            self._end(instance, _S.SKIPPED, at)
 
     def _task_failed(self, event: m.TaskFailed, at: float) -> None:
         instance = self._find(event.task)
@@ -590,12 +607,13 @@ class RunState:
     def _task_succeeded(self, event: m.TaskSucceeded, at: float) -> None:
         instance = self._about or self._find(event.task)
         if instance.status is _PENDING:  # a decision: it begins and ends at once
-            if instance.number:  # it was set back, and counts as pending
-                self.begin(instance, at)
-            else:  # nobody sees it run, and it is not counted
-                instance.status = _RUNNING
+            if instance.is_unheard_of and instance.node.rollback is None:
                 instance.began = self.completed
                 instance.started_at = at
+                instance.result = event.blob or bytes(event.result)
+                self._end_at_once(instance, _SUCCEEDED, at)
+                return
+            self.begin(instance, at)
         if event.blob is not None:
             instance.result = event.blob
         elif event.result is not m.ABSENT:

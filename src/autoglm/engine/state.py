@@ -137,6 +137,11 @@ class Instance:
         return self.status in FINAL
 
     @property
+    def is_unheard_of(self) -> bool:
+        """It is a task of its scope, and no event has been about it."""
+        return self.number == 0 and self.index is None and self.undoes is None and self.stands_for is None
+
+    @property
     def is_failure(self) -> bool:
         """It ended badly: it failed, was cancelled, or was skipped because something before it failed."""
         return self.status in BAD_ENDS or self.upstream_failed

@@ -20,6 +20,7 @@ from autoglm.base.order import ranks, topological
 from autoglm.graph.model import Callee, Decider, Edge, Graph, LoopPlan, Node, NodeKind, Pool, Repeat, Rule, ScopePlan
 from autoglm.spec.calls import called, key_of
 from autoglm.spec.catalog import Catalog
+from autoglm.spec.code_names import note_names
 from autoglm.spec.decisions import decision_actions, worked_options
 from autoglm.spec.document import gc_paused
 from autoglm.spec.expressions import Template, compile_condition, compile_expression, compile_template, path_template
@@ -62,8 +63,14 @@ def compile_graph(workflow: Workflow, catalog: Catalog) -> Graph:
         if template is not None:
             shared.reads |= template.names
     nodes, reads = tuple(shared.nodes), frozenset(shared.reads)
-    kinds = frozenset((node.task.type, node.decider) for node in nodes)
-    return Graph(workflow, root, nodes, pools, outputs, callees, own, reads, kinds, sections)
+    kinds: set[tuple[str, Decider | None]] = set()
+    functions: set[str] = set()
+    files: set[str] = set()
+    for node in nodes:
+        kinds.add((node.task.type, node.decider))
+        note_names(node.task, functions, files)
+    names = (frozenset(kinds), frozenset(functions), frozenset(files))
+    return Graph(workflow, root, nodes, pools, outputs, callees, own, reads, *names, sections)
 
 
 def _has_rollback(workflow: Workflow) -> bool:

@@ -214,6 +214,10 @@ class Graph:
     """Root names that any template of any of the files reads."""
     kinds: frozenset[tuple[str, Decider | None]]
     """The task types of its nodes, of decisions with who decides."""
+    functions: frozenset[str]
+    """The functions that its nodes name."""
+    files: frozenset[str]
+    """Texts in the options of its nodes that may be the path of a file: of a script, a schema, an example."""
     sections: Mapping[str, ScopePlan] = field(default_factory=dict)
     """What runs at the run's end, in order: ``on_error``, ``finally``."""
 

@@ -6,6 +6,7 @@ every model of a workflow file, which costs a run of one task a tenth of its tim
 
 from __future__ import annotations
 
+from collections.abc import Set
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -21,9 +22,10 @@ def workflow_text(workflow: Workflow) -> bytes:
 
 def _fields(model: Any) -> dict[str, Any]:
     kind = model.__class__
+    fields = getattr(model, "__pydantic_fields_set__", _NO_FIELDS)
     told = _latest.get(kind)
-    if told is None or told.fields != model.__pydantic_fields_set__:  # most tasks of a large file are told alike
-        told = _latest[kind] = _told(kind, frozenset(getattr(model, "__pydantic_fields_set__", ())))
+    if told is None or told.fields is not fields:  # most tasks of a large file are told alike, and share the set
+        told = _latest[kind] = _Told(fields, *_told(kind, frozenset(fields)))
     values = model.__dict__
     found = {}
     for name, key in told.required:
@@ -38,24 +40,26 @@ def _fields(model: Any) -> dict[str, Any]:
 class _Told(NamedTuple):
     """What is saved of a model of which ``fields`` were told: attribute, key and default."""
 
-    fields: frozenset[str]
+    fields: Set[str]
     required: list[tuple[str, str]]
     optional: list[tuple[str, str, Any]]
 
 
 @lru_cache(1024)
-def _told(model: type, fields: frozenset[str]) -> _Told:
+def _told(model: type, fields: frozenset[str]) -> tuple[list[tuple[str, str]], list[tuple[str, str, Any]]]:
     if not issubclass(model, Model):
         raise TypeError(f"{model.__name__} does not belong in a workflow")
-    told = _Told(fields, [], [])
+    required: list[tuple[str, str]] = []
+    optional: list[tuple[str, str, Any]] = []
     for name, field in model.model_fields.items():
         if name in fields and not field.exclude:
             if field.is_required():
-                told.required.append((name, field.alias or name))
+                required.append((name, field.alias or name))
             else:
-                told.optional.append((name, field.alias or name, field.get_default(call_default_factory=True)))
-    return told
+                optional.append((name, field.alias or name, field.get_default(call_default_factory=True)))
+    return required, optional
 
 
+_NO_FIELDS: Set[str] = frozenset()
 _latest: dict[type, _Told] = {}
 _encoder = msgspec.json.Encoder(enc_hook=_fields)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -44,6 +45,12 @@ def is_template(value: object) -> bool:
     return isinstance(value, str) and ("{{" in value or "{%" in value)
 
 
+@lru_cache(1024)
+def _set_of(names: tuple[str, ...]) -> set[str]:
+    """Return a set of field names, the same for all models of which these are told: who copies one gets its own."""
+    return set(names)
+
+
 def build(model: type[_Model], fields: dict[str, Any], told: Iterable[str] | None = None) -> _Model:
     """Return a model of values that were checked here already; ``fields`` must name every field.
 
@@ -53,7 +60,7 @@ def build(model: type[_Model], fields: dict[str, Any], told: Iterable[str] | Non
     """
     instance = model.__new__(model)
     _set(instance, "__dict__", fields)
-    _set(instance, "__pydantic_fields_set__", set(fields if told is None else told))
+    _set(instance, "__pydantic_fields_set__", _set_of(tuple(fields if told is None else told)))
     _set(instance, "__pydantic_extra__", None)
     _set(instance, "__pydantic_private__", None)
     return instance
