@@ -10,7 +10,7 @@ import pytest
 
 from autoglm.engine import messages as m
 from autoglm.engine.codec import encode_record
-from autoglm.engine.machine import Run
+from autoglm.engine.machine import MOST_EVENTS, Run
 from autoglm.engine.state import Instance
 from autoglm.graph.compile import compile_graph
 from autoglm.spec.catalog import Catalog
@@ -117,6 +117,20 @@ def emitted_for_one_result(size: int) -> int:
 
 def test_the_work_of_a_result_does_not_grow_with_the_graph() -> None:
     assert emitted_for_one_result(10) == emitted_for_one_result(5000) == 2
+
+
+def test_what_is_decided_at_once_is_bounded_however_much_there_is() -> None:
+    size = 3 * MOST_EVENTS
+    skips = task("a", when="item < 0", loop=Loop(over=f"{{{{ range({size}) }}}}"))
+    run = Run(compile_graph(workflow(skips), WIDE), lambda blob: b"null")
+    created = m.RunCreated("run-1", "flow", m.Blob("0" * 64, 1), {})
+    decided = [len(run.handle([m.Create(created, b"{}"), m.Begin()], 1.0).events)]
+    while run.is_unsettled:
+        decided.append(len(run.handle([], 1.0).events))
+    assert run.is_final
+    assert len(decided) > 3
+    assert max(decided) < MOST_EVENTS + 10
+    assert run.counts == {"skipped": size, "succeeded": 1, "running": 0}
 
 
 def lines_run(size: int) -> int:

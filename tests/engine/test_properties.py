@@ -258,6 +258,26 @@ def test_every_run_ends_and_replays_to_itself(workflow: Workflow, seed: int) -> 
     world.check_history()
 
 
+class Hurried(World):
+    """Its engine decides on little at a time."""
+
+    most_events = 2
+
+
+@quick
+@given(workflows(), st.integers(0, 2**32), st.booleans())
+def test_a_run_that_is_decided_on_little_by_little_ends_too(workflow: Workflow, seed: int, is_cancelled: bool) -> None:
+    random = Random(seed)
+    world = Hurried(workflow)
+    if is_cancelled:
+        for _ in range(random.randrange(20)):
+            if not world.run.is_final:
+                world._something(random, 0.2, 0.05)
+        world.handle(m.Cancel("enough"))
+    world.settle(random, crashes=0.1)
+    world.check_history()
+
+
 @quick
 @given(workflows(), st.integers(0, 2**32), st.integers(0, 30))
 def test_a_cancelled_run_ends_cancelled(workflow: Workflow, seed: int, steps: int) -> None:

@@ -16,7 +16,7 @@ from autoglm.base.errors import Failure
 from autoglm.engine import messages as m
 from autoglm.engine import parcels, parking, steps
 from autoglm.engine.codec import decode_record, encode_record
-from autoglm.engine.machine import Run
+from autoglm.engine.machine import MOST_EVENTS, Run
 from autoglm.engine.states import TaskStatus
 from autoglm.graph.compile import compile_graph
 from autoglm.graph.model import Graph
@@ -137,6 +137,9 @@ def undoable(run: Run, task: str) -> bool:
 class World:
     """One run of ``workflow``, driven step by step."""
 
+    most_events = MOST_EVENTS
+    """Events of one decision."""
+
     def __init__(self, workflow: Workflow, **inputs: object) -> None:
         self.first = compile_graph(workflow, CATALOG)
         self.blobs: dict[str, bytes] = {}
@@ -162,6 +165,7 @@ class World:
     def _new_run(self) -> Run:
         run = Run(self.first, lambda blob: self.blobs[blob.digest])
         run.compile = compiled
+        run.most_events = self.most_events
         return run
 
     @property
@@ -401,6 +405,8 @@ class World:
     def _something(self, random: Random, faults: float, crashes: float, parks: float = 0.15) -> None:
         if random.random() < crashes:
             self.crash()
+        elif self.run.is_unsettled and random.random() < 0.8:
+            self.handle()
         elif self.stopping and random.random() < 0.5:
             key = random.choice(sorted(self.stopping))
             self.stopped(key[0], abandoned=random.random() < 0.3)

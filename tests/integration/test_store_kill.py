@@ -14,7 +14,7 @@ from autoglm.stores.sqlite import SqliteStore
 
 WRITER = """
 import os, sys
-from autoglm.stores.protocol import Append, LogLine, RunUpdate, TaskRow
+from autoglm.stores.protocol import Append, LogLine, RunUpdate, TaskRow, TaskRows
 from autoglm.stores.sqlite import SqliteStore
 
 store = SqliteStore(sys.argv[1], durability=sys.argv[2])
@@ -29,7 +29,7 @@ def append(seq):
         seq=seq,
         payload=b'{"n":%d,"pad":"%s"}' % (seq, os.urandom(seq % 7 * 900).hex().encode()),
         update=RunUpdate(status="running", updated_at=float(seq), counts={"succeeded": seq}),
-        tasks=rows,
+        tasks=TaskRows.of(rows),
         logs=[LogLine(float(seq), "t", 1, "log", str(seq))],
         blobs={f"{seq}": b"%d" % seq} if seq % 5 == 0 else {},
     )

@@ -11,6 +11,7 @@ import pytest
 
 from autoglm.base.errors import LeaseLost, StoreError
 from autoglm.engine import messages as m
+from autoglm.engine.machine import MOST_EVENTS
 from autoglm.engine.states import RunStatus
 from autoglm.runtime.runner import LEASE_SECONDS
 from autoglm.spec.model import Loop, Retry, Task, Workflow
@@ -60,6 +61,15 @@ def test_a_run_goes_to_its_end_and_its_rows_say_so(make_store: MakeStore, tmp_pa
     )
     assert bench.watcher.events == bench.journal(), "observers are told everything, in order"
     store.close()
+
+
+def test_what_one_commit_does_not_take_goes_into_the_next(make_store: MakeStore, tmp_path: Path) -> None:
+    store, size = make_store(), 2 * MOST_EVENTS
+    skips = task("a", when="item < 0", loop=Loop(over=f"{{{{ range({size}) }}}}"))
+    bench = Bench(store, flow(skips, task("b", "a")), tmp_path, work=work)
+    assert asyncio.run(bench.start()) is RunStatus.SUCCEEDED
+    assert store.get_run("r").counts == {"skipped": size, "succeeded": 2}
+    assert store.get_run("r").last_seq > 3
 
 
 def test_observers_and_work_see_only_what_is_committed(make_store: MakeStore, tmp_path: Path) -> None:

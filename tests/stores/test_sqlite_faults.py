@@ -16,7 +16,7 @@ import pytest
 
 from autoglm.base.errors import StoreError
 from autoglm.engine.states import RUN_FINAL
-from autoglm.stores.protocol import Append, LogLine, RunRow, RunUpdate, TaskRow
+from autoglm.stores.protocol import Append, LogLine, RunRow, RunUpdate, TaskRow, TaskRows
 from autoglm.stores.sqlite import SqliteStore
 
 RUN = "run-1"
@@ -317,7 +317,8 @@ def test_store_of_400_steps_of_a_kilobyte_stays_small(path: Path) -> None:
     for seq in range(1, 401):
         rows = [TaskRow(seq, f"step{seq}", f"step{seq}", "succeeded"), TaskRow(seq + 1, f"s{seq + 1}", "s", "running")]
         added = append(seq, os.urandom(512).hex().encode())
-        assert store.append([Append(run_id=RUN, epoch=0, seq=seq, payload=added.payload, tasks=rows)]) == [None]
+        tasks = TaskRows.of(rows)
+        assert store.append([Append(run_id=RUN, epoch=0, seq=seq, payload=added.payload, tasks=tasks)]) == [None]
     assert sum(file.stat().st_size for file in path.parent.iterdir()) <= 2_000_000
     store.close()
     assert sum(file.stat().st_size for file in path.parent.iterdir()) <= 1_000_000
@@ -329,7 +330,7 @@ def test_pruned_room_is_given_back(path: Path) -> None:
         rows = [TaskRow(seq * 100 + n, f"t[{seq * 100 + n}]", "t", "failed") for n in range(100)]
         logs = [LogLine(0.0, "t", 1, "log", "line " * 10)] * 50
         payload = os.urandom(5000)
-        store.append([Append(run_id=RUN, epoch=0, seq=seq, payload=payload, tasks=rows, logs=logs)])
+        store.append([Append(run_id=RUN, epoch=0, seq=seq, payload=payload, tasks=TaskRows.of(rows), logs=logs)])
     store.append([append(201, status="failed")])
     before = path.stat().st_size
     assert store.prune(1.0) == [RUN]

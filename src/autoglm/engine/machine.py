@@ -59,6 +59,8 @@ _WORK, _WAITING, _DECISION = NodeKind.WORK, NodeKind.WAIT, NodeKind.DECISION
 _STARTING = (RunStatus.RUNNING, RunStatus.CANCELLING)
 """Where attempts may start: of a run that is cancelled, rollbacks and ``finally`` only."""
 _DISCARD_LATE = "it came back after the attempt had been given up"
+MOST_EVENTS = 20_000
+"""Events of one decision, about. What is left to decide waits for the next: a record must not grow without bound."""
 
 
 class Run(RunState):
@@ -73,6 +75,8 @@ class Run(RunState):
         "_secret_inputs",
         "_secrets",
         "_unsaved",
+        "is_unsettled",
+        "most_events",
         "scrub",
         "world",
     )
@@ -81,6 +85,9 @@ class Run(RunState):
         RunState.__init__(self, graph, self._load_blob)
         self._load_stored = load
         self._unsaved: dict[str, bytes] = {}
+        self.most_events = MOST_EVENTS
+        self.is_unsettled = False
+        """There is more to decide: :meth:`handle` wants to be called again, also without news."""
         self.scrub: Callable[[str], str] = str
         """Takes secret values out of a text: what an expression complains about may name them."""
         self.world = World(
@@ -454,19 +461,24 @@ class Run(RunState):
     # ---------------------------------------------------------------------------------------------------- settling
 
     def _settle(self) -> None:
-        """Decide until nothing is left to decide: what has ended, what is unblocked, what can start."""
-        while True:
+        """Decide until nothing is left, or it is enough: what has ended, what is unblocked, what can start."""
+        events, most = self._events, self.most_events
+        while len(events) < most:
             while self.unfed:
                 loops.pump(self, self.unfed.pop())
-            while self._candidates or self._closing:
-                while self._candidates:
-                    self._unblocked(self._candidates.popleft())
-                if self._closing:
-                    closing.close(self, self._closing.popleft())
-            if self.status not in _STARTING or not self._start_ready():
-                if self._candidates or self._closing:
-                    continue
+            while self._candidates and len(events) < most:
+                self._unblocked(self._candidates.popleft())
+            if self._candidates:
+                break
+            if self._closing:
+                closing.close(self, self._closing.popleft())
+                continue
+            if self.status in _STARTING and self._start_ready():
+                continue
+            if not (self._candidates or self._closing or len(events) >= most):
+                self.is_unsettled = False
                 return
+        self.is_unsettled = not self.is_final
 
     def _unblocked(self, instance: Instance) -> None:
         if instance.status is not _PENDING or instance.queued or instance.scope.cancelled or self.status in RUN_FINAL:
@@ -516,7 +528,7 @@ class Run(RunState):
         """Start what is ready while there is room; return whether anything happened that must be settled."""
         ready = self._ready
         limit = self.max_parallel
-        while limit is None or len(self._running) < limit:
+        while (limit is None or len(self._running) < limit) and len(self._events) < self.most_events:
             instance = ready.pop()
             if instance is None:
                 return False
@@ -544,6 +556,8 @@ class Run(RunState):
             if self._candidates or self._closing or not self._ready.is_alone():
                 break
             if self.max_parallel is not None and len(self._running) >= self.max_parallel:
+                break
+            if len(self._events) >= self.most_events:
                 break
         loops.pump(self, owner)
         if loop is not None and loops.may_start_item(owner):

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from autoglm.engine import parcels
 from autoglm.engine.machine import Run
-from autoglm.engine.state import Instance
 from autoglm.engine.states import FINAL, TaskStatus
-from autoglm.stores.protocol import RunUpdate, TaskRow
+from autoglm.stores.protocol import RunUpdate, TaskRows
 
 _CLIP = 500
 _RECORDED = FINAL - {TaskStatus.ROLLED_BACK}
 """The record of its end tells what an instance gave, also when that has been undone since."""
 
 
-def take_rows(run: Run, seq: int) -> list[TaskRow]:
-    """Return a row for each touched instance, and forget that they were touched. ``seq`` is the record's number."""
+def take_rows(run: Run, seq: int) -> list[TaskRows]:
+    """Return the rows of the touched instances, and forget that they were touched. ``seq`` is the record's number."""
     touched = run.touched
     if not touched:
         return []
     run.touched = {}
-    rows = [_row(instance, seq) for instance in touched.values()]
+    found: list[TaskRows] = []
+    tasks: list[Any] = []
+    last: tuple[Any, ...] = ()
+    for instance in touched.values():
+        status, failure = instance.status, instance.failure
+        if status in _RECORDED:
+            instance.record = seq
+        error = code = None
+        if failure is not None:
+            error, code = failure.message[:_CLIP], failure.code
+        elif instance.reason is not None:
+            error = instance.reason[:_CLIP]
+        if instance.held is not None and instance.held.reason:
+            error = instance.held.reason[:_CLIP]
+        shared = (status, instance.attempt, instance.started_at, instance.ended_at, error, code, instance.record)
+        if shared != last:
+            last, tasks = shared, []
+            found.append(TaskRows(str(status), *shared[1:], tasks))
+        node = instance.node.path if instance.scope.frame is None else _static_path(instance.id)
+        tasks.append((instance.number, instance.id) if node == instance.id else (instance.number, instance.id, node))
     parcels.pack(run)
-    return rows
+    return found
 
 
 def take_dropped(run: Run) -> list[str]:
@@ -41,32 +61,6 @@ def note_records(run: Run, seq: int) -> None:
             instance.record = seq
     run.touched.clear()
     parcels.pack(run)
-
-
-def _row(instance: Instance, seq: int) -> TaskRow:
-    status, failure = instance.status, instance.failure
-    if status in _RECORDED:
-        instance.record = seq
-    error: str | None = None
-    held = instance.held
-    if held is not None and held.reason:
-        error = held.reason[:_CLIP]
-    elif failure is not None:
-        error = failure.message[:_CLIP]
-    elif instance.reason is not None:
-        error = instance.reason[:_CLIP]
-    return TaskRow(
-        instance.number,
-        instance.id,
-        instance.node.path if instance.scope.frame is None else _static_path(instance.id),
-        str(status),
-        instance.attempt,
-        instance.started_at,
-        instance.ended_at,
-        error,
-        None if failure is None else failure.code,
-        instance.record,
-    )
 
 
 def _static_path(task: str) -> str:

@@ -145,20 +145,22 @@ class Runner:
                 raise self._bug or self._broken or AssertionError  # before all else: what memory says is worthless
             if self._is_aborted or self._is_over():
                 return
-            if self._in_flight >= _IN_FLIGHT or not (self._inbox or self._is_due()):
+            if self._in_flight >= _IN_FLIGHT or not self._has_work():
                 await self._wait()
             else:
                 self._decide()
 
     def _is_over(self) -> bool:
-        if self._in_flight or self._inbox:
+        if self._in_flight or self._inbox or self.run.is_unsettled:
             return False
         if self.run.is_final:
             return True
         is_idle = self._dispatcher is None or self._dispatcher.is_idle
         return self.run.status is RunStatus.PAUSED and is_idle
 
-    def _is_due(self) -> bool:
+    def _has_work(self) -> bool:
+        if self._inbox or self.run.is_unsettled:
+            return True
         due = self.run.next_due()
         return due is not None and due <= self._clock()
 
@@ -174,7 +176,8 @@ class Runner:
             self._decide()
         except Exception as error:  # noqa: BLE001  # raised by the loop, whose business it is
             self._bug = error
-        if self._bug or self._broken or self._inbox or self._is_over() or self.run.next_due() != self._timer_due:
+        is_changed = self._bug or self._broken or self._inbox or self.run.is_unsettled
+        if is_changed or self._is_over() or self.run.next_due() != self._timer_due:
             self._wake.set()
         else:
             self._timers.rest(self._is_still)
@@ -225,7 +228,8 @@ class Runner:
             logs=self._take_logs(),
             blobs=decision.blobs,
         )
-        is_alone = not self._in_flight and not inbox and self._dispatcher is not None and self._dispatcher.is_idle
+        is_last = not (self._in_flight or inbox or self.run.is_unsettled)
+        is_alone = is_last and self._dispatcher is not None and self._dispatcher.is_idle
         self._in_flight += 1
         if is_alone:  # nobody is kept waiting while this thread waits for the disk
             self._journal.append_now(append, partial(self._committed, decision, now))

@@ -49,7 +49,7 @@ class _Run:
         self.row = row
         if append.dropped:
             self._drop(tuple(append.dropped))
-        for task in append.tasks:
+        for task in (row for rows in append.tasks for row in rows.rows()):
             if task.number not in self.tasks:
                 insort(self.numbers, task.number)
             self.tasks[task.number] = task

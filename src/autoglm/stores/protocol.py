@@ -17,7 +17,7 @@ All times are seconds since the epoch and come from the caller.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -43,6 +43,37 @@ class TaskRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     error_code: str | None = None
     record: int = 0
     """Sequence number of the journal record that holds its result."""
+
+
+class TaskRows(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Rows to be written of tasks that stand alike, as most of those do that change together. See :class:`TaskRow`."""
+
+    status: str
+    attempts: int
+    started_at: float | None
+    ended_at: float | None
+    error: str | None
+    error_code: str | None
+    record: int
+    tasks: list[tuple[int, str] | tuple[int, str, str]]
+    """Number, task and node of each; a task that is called as its node is goes without."""
+
+    @classmethod
+    def of(cls, rows: Iterable[TaskRow]) -> list[TaskRows]:
+        """Return ``rows`` in order, those together that follow one another and stand alike."""
+        found: list[TaskRows] = []
+        for row in rows:
+            number, task, node, *shared = msgspec.structs.astuple(row)
+            if not found or msgspec.structs.astuple(found[-1])[:-1] != tuple(shared):
+                found.append(msgspec.convert([*shared, []], cls))
+            found[-1].tasks.append((number, task) if node == task else (number, task, node))
+        return found
+
+    def rows(self) -> Iterator[TaskRow]:
+        """Yield a row for each task."""
+        shared = msgspec.structs.astuple(self)[:-1]
+        for number, task, *node in self.tasks:
+            yield TaskRow(number, task, node[0] if node else task, *shared)
 
 
 class LogLine(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -102,7 +133,7 @@ class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     payload: bytes
     """JSON text of an ``engine.messages.Record``; b"" when only log lines are added (``seq`` is then not used)."""
     update: RunUpdate | None = None
-    tasks: Sequence[TaskRow] = ()
+    tasks: Sequence[TaskRows] = ()
     dropped: Sequence[str] = ()
     """Task ids, or beginnings of them, which end in ``.``, ``[`` or ``]``: older rows of such tasks are deleted."""
     logs: Sequence[LogLine] = ()

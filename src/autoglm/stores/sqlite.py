@@ -19,7 +19,7 @@ from autoglm.base.errors import StoreError
 from autoglm.engine.states import RUN_FINAL
 from autoglm.stores import rules
 from autoglm.stores.database import Database, make_place, queries, translated
-from autoglm.stores.protocol import Append, Entry, EntryWrite, Lease, LogLine, RunRow, Signal, Stored, TaskRow
+from autoglm.stores.protocol import Append, Entry, EntryWrite, Lease, LogLine, RunRow, Signal, Stored, TaskRow, TaskRows
 from autoglm.stores.watermark import Watermark
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class SqliteStore:
                     results.append(self._append(db, append, values))
                     if results[-1] is None:
                         if append.dropped:
-                            new = [row.number for row in append.tasks]
+                            new = [number for rows in append.tasks for number, *_ in rows.tasks]
                             gone = _encode(list(append.dropped)).decode()
                             db.execute(queries()["drop-tasks"], (append.run_id, gone, _encode(new).decode()))
                         for blob in packed:
@@ -478,17 +478,19 @@ def _bind(append: Append) -> tuple[Any, ...]:
     return (*record, *row, _json_rows(append.tasks), _json_rows(append.logs))
 
 
-def _json_rows(rows: Sequence[TaskRow] | Sequence[LogLine]) -> str | None:
+def _json_rows(rows: Sequence[TaskRows] | Sequence[LogLine]) -> str | None:
     if not rows:
         return None
     try:
         return _encode(list(rows)).decode()
     except UnicodeEncodeError:
         # A lone surrogate in an error or a line of output: shown as an escape, for nothing else can be done with it.
-        return _encode([[_clean(value) for value in msgspec.structs.astuple(row)] for row in rows]).decode()
+        return _encode([_clean(msgspec.structs.astuple(row)) for row in rows]).decode()
 
 
 def _clean(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_clean(each) for each in value]
     if isinstance(value, str) and not value.isascii():
         return value.encode("utf-8", "backslashreplace").decode()
     return value

@@ -154,9 +154,15 @@ BEGIN
 
   INSERT INTO tasks
   SELECT
-    NEW.run_no << 32 | (j.value ->> 0), NEW.run_no, j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4,
-    j.value ->> 5, j.value ->> 6, j.value ->> 7, j.value ->> 8, j.value ->> 9
-  FROM jsonb_each(NEW.tasks) AS j
+    NEW.run_no << 32 | (j.value ->> 0), NEW.run_no, j.value ->> 1, coalesce(j.value ->> 2, j.value ->> 1),
+    alike.status, alike.attempts, alike.started_at, alike.ended_at, alike.error, alike.error_code, alike.record
+  FROM (
+    SELECT
+      value ->> 0 AS status, value ->> 1 AS attempts, value ->> 2 AS started_at, value ->> 3 AS ended_at,
+      value ->> 4 AS error, value ->> 5 AS error_code, value ->> 6 AS record, jsonb_extract(value, '$[7]') AS tasks
+    FROM jsonb_each(NEW.tasks)
+    LIMIT -1 -- keeps what the tasks share from being read out of the JSON again for each of them
+  ) AS alike, jsonb_each(alike.tasks) AS j
   WHERE true -- or the parser takes what follows for a join's condition
   ON CONFLICT (id) DO UPDATE SET
     status = excluded.status, attempts = excluded.attempts, started_at = excluded.started_at,

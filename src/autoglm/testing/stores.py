@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from autoglm.stores.protocol import (
     RunUpdate,
     Store,
     TaskRow,
+    TaskRows,
 )
 
 NOW = 1_764_000_000.123456
@@ -46,9 +47,10 @@ def row(run_id: str = RUN, **fields: Any) -> RunRow:
     return RunRow(**{"run_id": run_id, "workflow": "flow", "created_at": NOW, "updated_at": NOW, **fields})
 
 
-def record(seq: int, epoch: int = 0, run_id: str = RUN, **fields: Any) -> Append:
+def record(seq: int, epoch: int = 0, run_id: str = RUN, *, tasks: Iterable[TaskRow] = (), **fields: Any) -> Append:
     """Return an append whose payload tells its number."""
-    return Append(**{"run_id": run_id, "epoch": epoch, "seq": seq, "payload": b'{"n":%d}' % seq, **fields})
+    told = {"run_id": run_id, "epoch": epoch, "seq": seq, "payload": b'{"n":%d}' % seq, "tasks": TaskRows.of(tasks)}
+    return Append(**{**told, **fields})
 
 
 def ended(seq: int, epoch: int = 0, run_id: str = RUN, **fields: Any) -> Append:
