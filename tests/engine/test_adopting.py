@@ -16,7 +16,7 @@ from autoglm.spec.model import OnError, PoolSpec, Retry, StandIn, Task, Workflow
 from .conftest import Play
 from .flows import each, group, result, running, statuses, task, told, workflow
 from .test_properties import quick, task_lists, workflows
-from .world import World
+from .world import Hurried, World
 
 
 def done(world: World, *tasks: str) -> None:
@@ -157,12 +157,12 @@ def edits(draw: st.DrawFn, flow: Workflow) -> Workflow:
 
 
 @quick
-@given(workflows(), st.integers(0, 2**32), st.integers(0, 40), st.data())
+@given(workflows(), st.integers(0, 2**32), st.integers(0, 40), st.sampled_from([World, Hurried]), st.data())
 def test_a_changed_run_keeps_what_did_not_change_ends_and_replays_to_itself(
-    flow: Workflow, seed: int, steps: int, data: st.DataObject
+    flow: Workflow, seed: int, steps: int, kind: type[World], data: st.DataObject
 ) -> None:
     random = Random(seed)
-    world = World(flow)
+    world = kind(flow)
     for _ in range(steps):
         if not world.run.is_final:
             world._something(random, 0.2, 0.05)

@@ -27,7 +27,7 @@ from autoglm.spec.model import (
     Workflow,
 )
 
-from .world import World
+from .world import Hurried, World
 
 WAITING: list[dict[str, Any]] = [
     {"type": "approval", "options": {"message": "good?"}},
@@ -256,12 +256,6 @@ def test_every_run_ends_and_replays_to_itself(workflow: Workflow, seed: int) -> 
     world = World(workflow)
     world.settle(Random(seed))
     world.check_history()
-
-
-class Hurried(World):
-    """Its engine decides on little at a time."""
-
-    most_events = 2
 
 
 @quick

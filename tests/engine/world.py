@@ -451,3 +451,9 @@ class World:
         total = 5
         end = min(total, command.first + random.randrange(4))  # a reader may give fewer than were asked for
         self.items(task, list(range(command.first, end)), last=end == total)
+
+
+class Hurried(World):
+    """Its engine decides on little at a time."""
+
+    most_events = 2

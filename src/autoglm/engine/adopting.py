@@ -85,6 +85,7 @@ def adopt(state: RunState, event: m.DefinitionChanged, graph: Graph, at: float) 
             config=event.config,
             env=event.env,
         )
+    state.spell_out()
     _rebind(state, graph, state.root, graph.root)
     for scope in state.sections.values():  # they run anew
         for instance in scope.instances:

@@ -15,7 +15,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop
 from typing import Any, assert_never
 
@@ -467,7 +467,11 @@ class Run(RunState):
             while self.unfed:
                 loops.pump(self, self.unfed.pop())
             while self._candidates and len(events) < most:
-                self._unblocked(self._candidates.popleft())
+                candidate = self._candidates.popleft()
+                if isinstance(candidate, Instance):
+                    self._unblocked(candidate)
+                else:
+                    self._begin_scope(candidate)
             if self._candidates:
                 break
             if self._closing:
@@ -479,6 +483,14 @@ class Run(RunState):
                 self.is_unsettled = False
                 return
         self.is_unsettled = not self.is_final
+
+    def _begin_scope(self, starters: Iterator[Instance]) -> None:
+        """Decide on the tasks of a scope that wait for nothing, as far as one decision goes."""
+        for instance in starters:
+            self._unblocked(instance)
+            if len(self._events) >= self.most_events:
+                self._candidates.appendleft(starters)
+                return
 
     def _unblocked(self, instance: Instance) -> None:
         if instance.status is not _PENDING or instance.queued or instance.scope.cancelled or self.status in RUN_FINAL:

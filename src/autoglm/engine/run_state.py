@@ -15,7 +15,7 @@ Rules (everything that affects a run's state lives in this file, one short metho
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from heapq import heapify, heappush
 from typing import Any
@@ -169,7 +169,8 @@ class RunState:
         self._active: dict[str, Instance] = {}
         self._running: dict[str, Instance] = {}
         self._ready = ReadyQueues(graph.pools, graph.workflow.schedule)
-        self._candidates: deque[Instance] = deque()
+        self._candidates: deque[Instance | Iterator[Instance]] = deque()
+        """Tasks to be decided on, and of scopes that were opened those that wait for nothing."""
         self.unfed: list[Instance] = []
         """Loops that were set back: their reads are owed at once, their items when their turn comes."""
         self._closing: deque[Instance | None] = deque()
@@ -670,7 +671,7 @@ class RunState:
         if owner is not None:
             owner.child = scope
         if scope.chosen is None:
-            self._candidates.extend(scope.instance(local) for local, unmet in enumerate(scope.unmet) if unmet == 0)
+            self._candidates.append(scope.starters())
         else:
             self._candidates.append(scope.instance(scope.chosen))
         if scope.left == 0:
@@ -802,9 +803,15 @@ class RunState:
             self._ready.take(instance)
         return waiting
 
+    def spell_out(self) -> None:
+        """Name what is to be decided task by task: the plans of its scopes are about to change."""
+        entries = ((each,) if isinstance(each, Instance) else each for each in self._candidates)
+        self._candidates = deque(instance for entry in entries for instance in entry)
+
     def decide_of(self, is_there: Callable[[Instance], bool]) -> None:
         """Leave undecided what is no longer there."""
-        self._candidates = deque(filter(is_there, self._candidates))
+        self.spell_out()
+        self._candidates = deque(each for each in self._candidates if isinstance(each, Instance) and is_there(each))
 
     # ------------------------------------------------------------------------------------------ what is to be decided
 

@@ -322,6 +322,10 @@ class Scope:
             found.lives = 0 if self.owner is None else self.owner.lives
         return found
 
+    def starters(self) -> Iterator[Instance]:
+        """Return the tasks that wait for nothing now; each is made when its turn comes, to be decided on at once."""
+        return map(self.instance, [local for local, unmet in enumerate(self.unmet) if unmet == 0])
+
 
 class Items:
     """What a loop goes over, one item at a time: a sequence, the product of a matrix, or a window of a source."""
