@@ -20,7 +20,6 @@ from autoglm.engine.codec import encode_record
 from autoglm.runtime.projection import run_update, take_dropped, take_rows
 from autoglm.runtime.recovery import Definition
 from autoglm.spec import changes as spec
-from autoglm.spec.saved import workflow_text
 from autoglm.stores.protocol import Append, Lease
 
 if TYPE_CHECKING:
@@ -31,11 +30,10 @@ if TYPE_CHECKING:
 
 def definition_text(session: Session, loaded: Loaded) -> bytes:
     """Return what is kept of a workflow beside a run's journal, as JSON text."""
-    workflow = workflow_text(loaded.workflow)
     code = code_of(loaded.graph, session.catalog, session.project.root, session.handlers)
     path = _kept_path(Path(loaded.file), session.project.root) if loaded.file else ""
     kept = Definition(
-        msgspec.Raw(workflow), loaded.source, loaded.sources, path, code.pieces, code.functions, loaded.read
+        msgspec.Raw(loaded.text), loaded.source, loaded.sources, path, code.pieces, code.functions, loaded.read
     )
     return msgspec.json.encode(kept)
 

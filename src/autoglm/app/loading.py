@@ -21,6 +21,7 @@ from autoglm.spec.model import Task, Workflow
 from autoglm.spec.names import infer_inputs
 from autoglm.spec.parse import parse_workflow
 from autoglm.spec.places import field_place
+from autoglm.spec.saved import workflow_text
 from autoglm.spec.validate import validate
 
 _MAX_BYTES = 64 * 1024 * 1024
@@ -39,14 +40,23 @@ class Loaded:
     """The texts of the files that it calls, by their keys."""
     read: dict[str, str] = field(default_factory=dict)
     """Digests of the files that were read into it (variables, prompts), by their names from the root."""
-    _graph: Graph | None = None
+    _compiled: tuple[Graph, bytes] | None = None
 
     @property
     def graph(self) -> Graph:
-        """The compiled graph, made when first asked for."""
-        if self._graph is None:
-            self._graph = compile_graph(self.workflow, self.catalog)
-        return self._graph
+        """The compiled graph."""
+        return self._compile()[0]
+
+    @property
+    def text(self) -> bytes:
+        """The workflow as JSON text, as the journals of its runs hold it."""
+        return self._compile()[1]
+
+    def _compile(self) -> tuple[Graph, bytes]:
+        """Make what every run of the workflow needs, once for all of them, when it is first asked for."""
+        if self._compiled is None:
+            self._compiled = compile_graph(self.workflow, self.catalog), workflow_text(self.workflow)
+        return self._compiled
 
 
 def read_source(path: Path) -> str:
