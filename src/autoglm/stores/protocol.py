@@ -62,11 +62,13 @@ class TaskRows(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def of(cls, rows: Iterable[TaskRow]) -> list[TaskRows]:
         """Return ``rows`` in order, those together that follow one another and stand alike."""
         found: list[TaskRows] = []
+        last: tuple[Any, ...] = ()
         for row in rows:
-            number, task, node, *shared = msgspec.structs.astuple(row)
-            if not found or msgspec.structs.astuple(found[-1])[:-1] != tuple(shared):
-                found.append(msgspec.convert([*shared, []], cls))
-            found[-1].tasks.append((number, task) if node == task else (number, task, node))
+            shared = (row.status, row.attempts, row.started_at, row.ended_at, row.error, row.error_code, row.record)
+            if shared != last:
+                found.append(cls(*shared, []))
+                last = shared
+            found[-1].tasks.append((row.number, row.task) if row.node == row.task else (row.number, row.task, row.node))
         return found
 
     def rows(self) -> Iterator[TaskRow]:
