@@ -384,10 +384,12 @@ def read_usage(profile: Profile, raw: Any) -> Usage:
 def _first_count(raw: dict[str, Any], paths: Sequence[str]) -> int:
     """Return the count at the first of some ``/``-separated paths that leads to one."""
     for path in paths:
-        value: Any = raw
-        for key in path.split("/"):
+        key, _, rest = path.partition("/")
+        value = raw.get(key)
+        while rest and value is not None:
+            key, _, rest = rest.partition("/")
             value = value.get(key) if isinstance(value, dict) else None
-        if count := _count(value):
+        if value is not None and (count := _count(value)):
             return count
     return 0
 
