@@ -40,23 +40,21 @@ class Loaded:
     """The texts of the files that it calls, by their keys."""
     read: dict[str, str] = field(default_factory=dict)
     """Digests of the files that were read into it (variables, prompts), by their names from the root."""
-    _compiled: tuple[Graph, bytes] | None = None
+    _graph: Graph | None = None
+    _text: bytes = b""
 
     @property
     def graph(self) -> Graph:
-        """The compiled graph."""
-        return self._compile()[0]
+        """The compiled graph, made when first asked for."""
+        if self._graph is None:
+            self._graph = compile_graph(self.workflow, self.catalog)
+        return self._graph
 
     @property
     def text(self) -> bytes:
-        """The workflow as JSON text, as the journals of its runs hold it."""
-        return self._compile()[1]
-
-    def _compile(self) -> tuple[Graph, bytes]:
-        """Make what every run of the workflow needs, once for all of them, when it is first asked for."""
-        if self._compiled is None:
-            self._compiled = compile_graph(self.workflow, self.catalog), workflow_text(self.workflow)
-        return self._compiled
+        """The workflow as JSON text, as the journals of its runs hold it; made for the first of them."""
+        self._text = self._text or workflow_text(self.workflow)
+        return self._text
 
 
 def read_source(path: Path) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from autoglm.base.errors import EngineError
@@ -454,6 +455,7 @@ def _rules(task: Task) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
+@lru_cache(1024)
 def _rule(written: str | bool, action: str) -> Rule:
     when = compile_condition(written)
     operands = []
