@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autoglm.base.diagnostics import Diagnostic, Place, Severity
@@ -89,6 +89,7 @@ def test_a_file_name_that_is_no_text() -> None:
 
 
 @given(st.text(max_size=400), st.integers(1, 500), st.integers(1, 500))
+@example("0" * 15 + "\x1f" * 7 + "\U0001239a" * 8, 1, 1)  # short, and wide: each is written as its escape
 def test_any_excerpt_stays_on_its_line_and_in_its_width(line: str, column: int, end: int) -> None:
     text = render_text([found(line, column, end)])
     _head, excerpt, caret, blank, counted, last = text.split("\n")

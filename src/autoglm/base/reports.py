@@ -12,6 +12,8 @@ from autoglm.base.diagnostics import Diagnostic, Place
 WIDTH = 110
 """Columns of an excerpt; a longer line is cut around its caret."""
 _TAB = 4
+_WIDEST = 10
+"""Columns of a character that is written as its escape, ``\\U0001239a``."""
 _NUMBER = 5
 _ELLIPSIS = "…"
 _SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -125,7 +127,7 @@ def _excerpt(line: str, place: Place) -> tuple[str, tuple[int, str]]:
 
 def _window(line: str, start: int, end: int) -> tuple[int, int]:
     """Return which characters of a long line to show, so that the caret's beginning is among them."""
-    if len(line) <= WIDTH // 2 or sum(_width(character) for character in line[: WIDTH * 2]) <= WIDTH:
+    if len(line) <= WIDTH // _WIDEST or sum(_width(character) for character in line[: WIDTH * 2]) <= WIDTH:
         return 0, len(line)
     room = WIDTH - 2
     first = 0 if start < WIDTH // 2 else start - WIDTH // 3
