@@ -141,6 +141,12 @@ def _encode(encoder: msgspec.json.Encoder, value: Any) -> bytes:
 def _is_plain(value: Any, depth: int) -> bool:
     """Tell whether ``value`` is exactly JSON data (surrogates aside): the quick look that nearly always suffices."""
     kind = type(value)
+    if kind in _LEAVES:
+        return True
+    if kind is int:
+        return bool(_INT_MIN <= value <= _INT_MAX)
+    if kind is float:
+        return bool(value - value == 0.0)
     if kind is dict:
         if depth == 0:
             return False
@@ -149,17 +155,8 @@ def _is_plain(value: Any, depth: int) -> bool:
                 return False
         return True
     if kind is list or kind is tuple:
-        if depth == 0:
-            return False
-        for entry in value:  # noqa: SIM110  # a generator costs more than the loop
-            if not (type(entry) in _LEAVES or _is_plain(entry, depth - 1)):
-                return False
-        return True
-    if kind is float:
-        return bool(value - value == 0.0)
-    if kind is int:
-        return bool(_INT_MIN <= value <= _INT_MAX)
-    return kind in _LEAVES
+        return depth > 0 and all(type(entry) in _LEAVES or _is_plain(entry, depth - 1) for entry in value)
+    return False
 
 
 def _holds_tuple(value: Any, depth: int = MAX_DEPTH) -> bool:

@@ -11,6 +11,10 @@ Rules:
 4. Loops are turns: a loop that may start an item stands in the ready queue itself, so an item costs nothing before
    its turn. At most ``loops.OPEN_ITEMS`` items (``max_parallel`` of a group's) are open at a time.
 5. Told to stop, an attempt holds its slot until the runtime says that it has stopped.
+6. A decision ends at about ``MOST_EVENTS`` events. What is left then stands in the state, so a replay finds it too, and
+   ``is_unsettled`` asks for the next ``handle``.
+
+What a decision is about has a module of its own each; who decides when, in which order, is read here in one piece.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Rules (everything that affects a run's state lives in this file, one short metho
 
 1. ``apply(event, at)`` never decides. It notes a fact, and what follows from it by counting alone: unmet upstreams,
    what is left in a scope, which items of a loop are open.
-2. What must now be decided is put on ``_candidates`` (tasks whose upstreams have ended) and ``_closing`` (scopes and
+2. What must now be decided is put on ``_candidates`` (tasks whose upstreams have ended, and those of a scope that was
+   opened, as an iterator: they are made one by one as they are decided on) and ``_closing`` (scopes and
    loops whose parts have ended). Deciding is ``machine.py``'s; a replay that ends with some left there is decided next.
 3. Work per event is O(successors). Nothing scans the graph; only reopening a run walks what failed.
 4. Slots are derived: a pool's holders are the ids of the attempts that run.

@@ -1,7 +1,8 @@
 """What a run is made of while it lives: scopes, task instances, loops. Plain data; only ``Run.apply`` changes it.
 
-A task instance is created when its first upstream news arrives, and one of a loop is dropped when it has succeeded:
-what stays of a finished item is its result.
+A task instance is created when its first upstream news arrives, or when it is decided on if it waits for nothing; one
+of a loop is dropped when it has succeeded: what stays of a finished item is its result. Instances, scopes and loops
+refer to one another, so they stand in one file.
 """
 
 from __future__ import annotations

@@ -5,9 +5,7 @@ A usage record is what an attempt hands in: numbers are summed, ``True`` stays. 
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-_NUMBERS: Final = frozenset({int, float})
+from typing import Any
 
 
 class Spent:
@@ -38,7 +36,7 @@ class Spent:
 def add(sums: dict[str, Any], usage: dict[str, Any]) -> None:
     """Add a usage record to sums."""
     for name, amount in usage.items():
-        if type(amount) in _NUMBERS or (isinstance(amount, int | float) and not isinstance(amount, bool)):
+        if isinstance(amount, int | float) and not isinstance(amount, bool):
             sums[name] = sums.get(name, 0) + amount
         elif amount is True:
             sums[name] = True

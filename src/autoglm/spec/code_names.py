@@ -22,7 +22,7 @@ def note_names(task: Task, functions: set[str], files: set[str]) -> None:
     if task.type == "function":
         functions.add(str(options.get("handler", task.name)))
     for name, value in options.items():
-        if isinstance(value, str) and name not in _NO_CODE:
+        if name not in _NO_CODE and isinstance(value, str):
             files.add(value)
 
 
