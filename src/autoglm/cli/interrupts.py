@@ -96,5 +96,6 @@ class Interrupts:
         self._session.abort()
 
     def _leave(self) -> None:
-        self._restore()
+        with suppress(OSError, RuntimeError):  # it came in the middle of a write: the screen stays as it is
+            self._restore()
         os._exit(130)

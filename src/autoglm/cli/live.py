@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleDimensions
 from rich.live import Live
 
 from autoglm.cli.measure import harmless
+from autoglm.cli.outlet import MOST_WAITING, backlog
 from autoglm.cli.output import terminal_size
 from autoglm.cli.view import RunView
 
@@ -70,11 +71,14 @@ class LiveScreen:
         self.view.on_log(line)
         self._is_dirty = True
         if self._verbose:
-            self._live.console.print(f"{harmless(line.task)} | {harmless(line.text)}", markup=False, style="dim")
+            self.print_above(f"{line.task} | {line.text}", style="dim")
 
-    def print_above(self, text: str) -> None:
-        """Print a line above the screen."""
-        self._live.console.print(harmless(text), markup=False)
+    def print_above(self, text: str, style: str | None = None) -> bool:
+        """Print a line above the screen, or return False when the terminal takes nothing (Ctrl-S)."""
+        if backlog(self._console.file) > MOST_WAITING:
+            return False
+        self._console.print(harmless(text), markup=False, style=style)
+        return True
 
     def say(self, text: str, at: float) -> None:
         """Show a line of our own in the footer."""
@@ -83,7 +87,8 @@ class LiveScreen:
 
     def _draw(self) -> None:
         begun = time.monotonic()
-        if self._is_dirty or begun - self._drawn_at >= _IDLE:
+        is_seen = not backlog(self._console.file)  # a terminal that still draws the last one needs no further one
+        if is_seen and (self._is_dirty or begun - self._drawn_at >= _IDLE):
             self._is_dirty = False
             self._drawn_at = begun
             size = self._console.size

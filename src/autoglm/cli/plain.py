@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from autoglm.base.durations import format_duration
 from autoglm.cli.measure import clip, duration_of, harmless
+from autoglm.cli.outlet import MOST_WAITING, backlog
 from autoglm.cli.rows import TaskView
 from autoglm.cli.view import Change, RunView
 from autoglm.engine.waiting import in_words
@@ -33,6 +34,7 @@ class PlainPrinter:
         self._quiet = quiet
         self._told: dict[str, int] = {}
         self._progress_at: dict[str, float] = {}
+        self._left_out = 0
 
     def on_events(self, events: Sequence[Event], at: float) -> None:
         """Take in what happened and write what there is to say about it."""
@@ -68,9 +70,22 @@ class PlainPrinter:
         """Write a line of our own."""
         self._write([text], at)
 
+    def stop(self) -> None:
+        """Write how many lines are missing at the end, if any are."""
+        missing, self._left_out = self._left_out, 0
+        if missing:
+            self._put([_missing(missing)], time.time())
+
     def _write(self, lines: list[str], at: float) -> None:
         if not lines or self._quiet:
             return
+        if backlog(self._out) > MOST_WAITING:
+            self._left_out += len(lines)
+            return
+        missing, self._left_out = self._left_out, 0
+        self._put([_missing(missing), *lines] if missing else lines, at)
+
+    def _put(self, lines: list[str], at: float) -> None:
         stamp = time.strftime("%H:%M:%S", time.localtime(at))
         try:
             self._out.write("".join(f"{stamp} {line}\n" for line in lines))
@@ -93,6 +108,10 @@ class PlainPrinter:
             self._progress_at[change.view.path] = change.at
             lines.append(_progress(change.view, change.at))
         return lines
+
+
+def _missing(lines: int) -> str:
+    return f"… {lines:,} lines are missing here: they were not read fast enough"
 
 
 def _sentence(change: Change) -> str:

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from autoglm.base.errors import AutoglmError
+from autoglm.cli.outlet import drain, outlet
 from autoglm.executors.failures import describe
 from autoglm.runtime.prints import Printed
 
@@ -25,8 +26,8 @@ _MOST = 1000
 """Lines that may wait to be shown: whoever writes faster than a screen can show loses lines, not our memory."""
 _CHUNK = 65536
 
-Show = Callable[[str, str], None]
-"""Shows a line: ``stdout`` or ``stderr``, and the text."""
+Show = Callable[[str, str], bool]
+"""Shows a line: ``stdout`` or ``stderr``, and the text. Returns False where whoever reads is too slow for it."""
 
 
 class Strays:
@@ -66,11 +67,13 @@ class Strays:
         with self._lock:
             waiting, self._waiting = self._waiting, []
             lost, self._lost = self._lost, 0
+        if self._show is None:
+            return
         for stream, text in waiting:
-            if self._show is not None:
-                self._show(stream, self.scrub(text))
-        if lost and self._show is not None:
-            self._show("stderr", f"… {lost:,} more lines that tasks wrote are not shown")
+            lost += not self._show(stream, self.scrub(text))
+        if lost and not self._show("stderr", f"… {lost:,} more lines that tasks wrote are not shown"):
+            with self._lock:
+                self._lost += lost
 
     # --------------------------------------------------------------------------------- exceptions that nobody handles
 
@@ -123,16 +126,15 @@ def _descriptors_apart(strays: Strays) -> Iterator[None]:
 
 def _like(stream: TextIO, fd: int) -> TextIO:
     """Return a text stream on ``fd`` that is otherwise like ``stream``."""
-    is_eager = stream.isatty() or stream is sys.stderr
-    return open(fd, "w", encoding=stream.encoding, errors=stream.errors, buffering=1 if is_eager else -1)
+    return outlet(fd, stream, line_buffering=stream.isatty() or stream is sys.stderr)
 
 
 def _close(streams: tuple[TextIO, TextIO]) -> None:
-    """Close them, whether or not what they still hold can be written. Raises OSError when it cannot."""
+    """Close them once what they hold has been read, or cannot be. Raises OSError when it cannot."""
     failed: OSError | None = None
     for stream in streams:
         try:
-            stream.flush()
+            drain(stream)
         except OSError as error:
             failed = failed or error
             nowhere = os.open(os.devnull, os.O_WRONLY)

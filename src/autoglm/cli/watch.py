@@ -15,10 +15,11 @@ from autoglm.base.errors import AutoglmError, StoreError
 from autoglm.cli.entry import FAILED, INTERRUPTED, SUCCEEDED
 from autoglm.cli.interrupts import Interrupts
 from autoglm.cli.measure import harmless
+from autoglm.cli.outlet import MOST_WAITING, backlog, drain
 from autoglm.cli.output import is_terminal, say_json, warn
 from autoglm.cli.plain import PlainPrinter
 from autoglm.cli.seed import seed
-from autoglm.cli.strays import Strays, apart
+from autoglm.cli.strays import Show, Strays, apart
 from autoglm.cli.summary import show_summary
 from autoglm.cli.view import RunView
 from autoglm.runtime.event_loop import broken_off, run_to_end
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from autoglm.engine.redoing import Again
     from autoglm.runtime.observer import Observer
     from autoglm.stores.protocol import LogLine
+
+
+_LAST_WORDS = 1.0
+"""Seconds for what was said last to reach a terminal, when a third Ctrl-C ends the process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ async def _drive(session: Session, start: Start, manner: Manner, strays: Strays)
     printer = PlainPrinter(view, sys.stdout, verbose=manner.verbose, quiet=manner.quiet or manner.json)
     watcher: PlainPrinter | LiveScreen = printer
     begin: Callable[[], None] = sys.stdout.flush
-    restore: Callable[[], None] = sys.stdout.flush
+    restore: Callable[[], None] = printer.stop
     if is_terminal(sys.stdout) and not manner.quiet and not manner.json:
         from autoglm.cli.live import LiveScreen
 
@@ -110,7 +115,13 @@ async def _drive(session: Session, start: Start, manner: Manner, strays: Strays)
             err.write(f"{text}\n")
 
     strays.shown_by(_show_strays(watcher, manner))
-    interrupts = Interrupts(session, say, restore)
+    out = sys.stdout
+
+    def leave() -> None:
+        restore()
+        drain(out, _LAST_WORDS)
+
+    interrupts = Interrupts(session, say, leave)
     try:
         with captured(strays.printed), interrupts:
             report = await start(observers=[watcher, leaver], on_created=created)
@@ -149,19 +160,20 @@ def where_option(session: Session) -> str:
     return "" if here == session.project.root else f" --project {shlex.quote(str(session.project.root))}"
 
 
-def _show_strays(watcher: PlainPrinter | LiveScreen, manner: Manner) -> Callable[[str, str], None]:
+def _show_strays(watcher: PlainPrinter | LiveScreen, manner: Manner) -> Show:
     """Return what shows a line that came from a task past its log."""
     out, err = sys.stdout, sys.stderr
 
-    def show(stream: str, text: str) -> None:
-        if manner.json:
-            err.write(f"{text}\n")
-        elif not isinstance(watcher, PlainPrinter):
-            watcher.print_above(text)
-        elif stream == "stderr":
-            err.write(f"{harmless(text) if is_terminal(err) else text}\n")
-        elif not manner.quiet:
-            out.write(f"{text}\n")
+    def show(stream: str, text: str) -> bool:
+        if not isinstance(watcher, PlainPrinter):
+            return watcher.print_above(text)
+        to = err if manner.json or stream == "stderr" else out
+        if to is out and manner.quiet:
+            return True
+        if backlog(to) > MOST_WAITING:
+            return False
+        to.write(f"{harmless(text) if to is err and is_terminal(err) else text}\n")
+        return True
 
     return show
 
