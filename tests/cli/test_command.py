@@ -310,3 +310,15 @@ def test_what_waits_is_listed_told_of_when_continued_and_need_not_be_waited_for(
     assert retried.returncode == 130
     assert "ask waits: good? (answer: autoglm approve a1 ask)" in retried.stdout
     assert autoglm("list", "--status", "wating").stderr.count("did you mean `waiting`?") == 1
+
+
+def test_what_waits_inside_the_items_of_a_loop_is_told_when_it_is_continued(autoglm: Autoglm, project: Path):
+    ask = "{name: ask, type: approval, message: 'is {{ item }} good?'}"
+    group = f"loop: [a, b]\n    tasks:\n      - {ask}\n      - {{name: go, handler: quick, depends_on: ask}}"
+    (project / "ask.yaml").write_text(f"tasks:\n  - name: each\n    {group}\n")
+    assert autoglm("run", "ask.yaml", "--no-wait", "--run-id", "a1").returncode == 130
+    assert autoglm("approve", "a1", "each[0].ask").returncode == 0
+    resumed = autoglm("resume", "a1", "--no-wait")
+    assert "each[1].ask waits: is b good? (answer: autoglm approve a1 'each[1].ask')" in resumed.stdout
+    assert autoglm("approve", "a1", "each[1].ask").returncode == 0
+    assert autoglm("resume", "a1").returncode == 0

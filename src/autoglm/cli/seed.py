@@ -34,9 +34,12 @@ def seed(view: RunView, run: Run) -> None:
             view.take(SectionStarted(name, task), call.started_at or 0.0)
 
 
-def _seed_scope(view: RunView, scope: Scope) -> None:
+def _seed_scope(view: RunView, scope: Scope, *, of_item: bool = False) -> None:
+    """Tell of the tasks in a scope; in that of an item, which stands beside others, of what is under way."""
     for instance in scope.instances:
         if instance is None or instance.number == 0:
+            continue
+        if of_item and (instance.is_final or instance.started_at is None):
             continue
         shown = view.tasks.get(static_path(instance.id))
         if shown is None:
@@ -49,10 +52,12 @@ def _seed_scope(view: RunView, scope: Scope) -> None:
             loop = instance.loop
             for item in loop.open.values():
                 _go_on(view, shown, item)
+                if item.child is not None:
+                    _seed_scope(view, item.child, of_item=True)
             bad = sum(1 for item in loop.kept.values() if item.is_failure)
             shown.progress = Progress(loop.size, loop.ended, bad)
         elif instance.child is not None:
-            _seed_scope(view, instance.child)
+            _seed_scope(view, instance.child, of_item=of_item)
         if instance.failure is not None and instance.is_final and instance.is_failure and not instance.is_composite:
             view.tell(Failed(instance.id, instance.failure))
 
