@@ -317,3 +317,24 @@ def test_rollbacks_and_the_tasks_at_the_end_have_names_and_mocks_too(house: Hous
     well = run_workflow(flow, mocks={**mocks, "pay": 1})
     assert well.path == ["book", "pay", "finally.tidy"]
     assert {point.task for point in well.coverage.missing} == {"book~rollback", "on_error.tell"}
+
+
+def test_what_stands_in_for_a_task_has_a_mock_too(house: House) -> None:
+    house.write("none.sh", "exit 3\n")
+    flow = house.write(
+        "flow.yaml",
+        """
+        tasks:
+          - name: send
+            script: none.sh
+            loop: [a, b]
+            on_error: {degrade: {script: none.sh, with: {what: "{{ item }}"}, retry: {max_attempts: 2, delay: 1h}}}
+        outputs: {sent: "{{ tasks.send.result }}"}
+        """,
+    )
+    spare = mock(failing("busy"), lambda what: f"{what} on foot")
+    run = run_workflow(flow, mocks={"send": mock(failing("down"), "b by train", per="item"), "send~fallback": spare})
+    assert run.outputs == {"sent": ["a on foot", "b by train"]}
+    assert run.calls == {"send": 2, "send~fallback": 2}
+    with pytest.raises(UsageError, match="no task `send~rollback`"):
+        run_workflow(flow, mocks={"send~rollback": 1})

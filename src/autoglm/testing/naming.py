@@ -1,19 +1,23 @@
 """What tests call tasks: the static path, through groups, loops and called files alike.
 
-``process.ship``; ``finally.tidy`` for a task that runs at the end; ``process.reserve~rollback`` for what undoes one.
+``process.ship``; ``finally.tidy`` for a task that runs at the end; ``process.reserve~rollback`` for what undoes one,
+``process.dispatch~fallback`` for what stands in for one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from autoglm.base.diagnostics import did_you_mean
 from autoglm.graph.model import Graph, Node, NodeKind, ScopePlan
 
 _INDEX = re.compile(r"\[\d+\]")
 _SHOWN = 12
-_UNDO = "rollback"
+_BESIDE: Mapping[str, Callable[[Node], Node | None]] = {
+    "rollback": lambda node: node.rollback,
+    "fallback": lambda node: node.fallback,
+}
 
 
 def static(task: str) -> str:
@@ -52,7 +56,7 @@ class TaskNames(Mapping[str, Node]):
         return f"did you mean `{close}`?" if close else f"it has {', '.join(list(self)[:_SHOWN])}"
 
     def _chain(self, path: str) -> Iterator[Node]:
-        of, _, undo = path.partition("~")
+        of, _, beside = path.partition("~")
         plan: ScopePlan | None = self._graph.root
         sections: Mapping[str, ScopePlan] = self._graph.sections
         node: Node | None = None
@@ -68,10 +72,11 @@ class TaskNames(Mapping[str, Node]):
             plan, sections = self._inside(node)
         if node is None:
             raise KeyError(path)
-        if undo:
-            if node.rollback is None or undo != _UNDO:
+        if beside:
+            found = _BESIDE[beside](node)
+            if found is None:
                 raise KeyError(path)
-            yield node.rollback
+            yield found
 
     def _inside(self, node: Node) -> tuple[ScopePlan | None, Mapping[str, ScopePlan]]:
         """Return what is inside a task, and what runs at its end, for a call."""
@@ -82,8 +87,9 @@ class TaskNames(Mapping[str, Node]):
         for node in plan.nodes:
             path = f"{prefix}{node.name}"
             yield path
-            if node.rollback is not None:
-                yield f"{path}~{_UNDO}"
+            for name, beside in _BESIDE.items():
+                if beside(node) is not None:
+                    yield f"{path}~{name}"
             inside, sections = self._inside(node)
             if inside is not None and (node.callee is None or node.callee not in called):
                 below = called | ({node.callee} if node.callee else set())
