@@ -8,7 +8,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from autoglm.base.errors import Failure
-from autoglm.cli.view import RunView, static_path, text_of
+from autoglm.cli.screen import render, screen
+from autoglm.cli.view import RunView, static_path
 from autoglm.engine import messages as m
 from autoglm.spec.model import Loop, Retry, Task, Workflow
 from autoglm.stores.protocol import LogLine
@@ -30,7 +31,7 @@ def work(name: str, **fields: object) -> Task:
 
 
 def shown(view: RunView, now: float, width: int = 72, height: int = 20) -> list[str]:
-    return text_of(view.screen(now, width, height)).split("\n")
+    return ["".join(text for text, _ in line).rstrip() for line in screen(view, now, width, height)]
 
 
 def test_states_times_retries_and_the_last_log_line():
@@ -272,7 +273,7 @@ def test_rendering_for_rich_gives_the_same_text():
     view = view_of(work("a"), events=[(0.0, m.AttemptStarted("a", 1))])
     console = Console(width=72, color_system=None, force_terminal=False)
     with console.capture() as capture:
-        console.print(view.render(1.0, 72, 20))
+        console.print(render(view, 1.0, 72, 20))
     assert [line.rstrip() for line in capture.get().splitlines()] == shown(view, 1.0)
 
 

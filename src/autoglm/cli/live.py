@@ -14,6 +14,7 @@ from rich.live import Live
 from autoglm.cli.measure import harmless
 from autoglm.cli.outlet import MOST_WAITING, backlog
 from autoglm.cli.output import terminal_size
+from autoglm.cli.screen import render
 from autoglm.cli.view import RunView
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class LiveScreen:
             self._is_dirty = False
             self._drawn_at = begun
             size = self._console.size
-            self._live.update(self.view.render(time.time(), size.width - 1, size.height - 1), refresh=True)
+            self._live.update(render(self.view, time.time(), size.width - 1, size.height - 1), refresh=True)
         cost = time.monotonic() - begun
         self._timer = asyncio.get_running_loop().call_later(max(_FASTEST, cost * _SHARE), self._draw)
 
@@ -104,4 +105,4 @@ class LiveScreen:
         if self._live.is_started:
             self._live.stop()
             self.view.note = self.view.hint = ""
-            self._console.print(self.view.render(time.time(), self._console.size.width - 1, _FINAL_ROWS))
+            self._console.print(render(self.view, time.time(), self._console.size.width - 1, _FINAL_ROWS))

@@ -5,8 +5,7 @@ Rules:
 1. ``take(event, at)`` is what changes it; it costs O(1) and returns what changed, for whoever prints lines.
 2. Tasks are kept by their *static* path: a loop over 100,000 items is one :class:`TaskView` with counters. Instances
    are held only while they run or wait for a retry.
-3. ``rows(now, width, height)`` costs O(rows): what is running comes first, then what failed, then what ended last, then
-   what comes next; the rest is one summary line. What is shown stands in the order of the file, so that it stays calm.
+3. What is shown of it (``autoglm.cli.screen``) costs O(rows): :meth:`RunView.by_interest` says what is worth a row.
 """
 
 from __future__ import annotations
@@ -17,29 +16,22 @@ from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any
 
-from autoglm.base.durations import format_duration
 from autoglm.base.errors import Failure
 from autoglm.cli.answers import answer_command
-from autoglm.cli.icons import icon_of, style_of
-from autoglm.cli.measure import harmless, width_of
-from autoglm.cli.rows import ENDED, FAILED, Active, Line, Progress, TaskView, fit, item_rows, task_row
-from autoglm.cli.usage import short_usage
+from autoglm.cli.measure import harmless
+from autoglm.cli.rows import ENDED, FAILED, Active, Progress, TaskView
 from autoglm.engine import messages as m
 from autoglm.engine.standing_in import SUFFIX as _FALLBACK
 from autoglm.engine.undoing import SUFFIX as _UNDO
 from autoglm.engine.waiting import in_words
 
 if TYPE_CHECKING:
-    from rich.console import Group
-
     from autoglm.engine.redoing import Again
     from autoglm.spec.model import Task, Workflow
     from autoglm.stores.protocol import LogLine
 
 _RECENT = 64
 _KEPT_FAILURES = 20
-_ITEM_ROWS = 4
-_SHOWN_QUESTIONS = 3
 _OF_PARTS = ("loop-failed", "group-failed")
 """Failures that only say that something inside failed: that was told already."""
 
@@ -417,102 +409,18 @@ class RunView:
         """How many tasks of the file are in each status."""
         return {status: count for status, count in self._counts.items() if count}
 
-    # -------------------------------------------------------------------------------------------------- rendering
+    def all_tasks(self) -> Sequence[TaskView]:
+        """Return every task, in the order of the file."""
+        return self._order
 
-    def render(self, now: float, width: int, height: int) -> Group:
-        """Return the view as something rich can show, ``width`` columns wide and at most ``height`` rows high."""
-        from rich.console import Group
-        from rich.text import Text
-
-        texts = [Text.assemble(*row, no_wrap=True, end="\n") for row in self.screen(now, width, height)]
-        return Group(*texts)
-
-    def screen(self, now: float, width: int, height: int) -> list[Line]:
-        """Return header, rows and footer."""
-        asked = self._questions(width, min(2 * _SHOWN_QUESTIONS, max(0, height - 4)))
-        body = [*self.rows(now, width, max(1, height - 2 - len(asked))), *asked]
-        # The terminal echoes ^C after the last line: with no room for it there, everything would move up by one.
-        return [fit(self._header(now), width), *body, fit(self._footer(), width - 4)]
-
-    def _questions(self, width: int, height: int) -> list[Line]:
-        """Return two rows for each of the first open questions: what is asked, and the command that answers."""
-        lines: list[Line] = []
-        for task, question in islice(self.questions.items(), height // 2):
-            words = f"‖ {harmless(task)} waits for {'' if question.kind == 'signal' else 'an answer: '}"
-            lines.append(fit([(f"{words}{harmless(in_words(question))}", style_of("paused"))], width))
-            lines.append(fit([(f"    {self.how_to_answer(task, question)}", "bold")], width))
-        return lines
-
-    def _header(self, now: float) -> Line:
-        line = [
-            (f"{icon_of(self.status)} ", style_of(self.status)),
-            (harmless(self.workflow), "bold"),
-            (f"  run {self.run_id}  ", ""),
-            (self.status, style_of(self.status)),
-            (f"  {format_duration(self.elapsed(now))}", ""),
-        ]
-        if self.status == "paused" and self.pause_reason:
-            line.append((f"  {harmless(self.pause_reason)}", style_of("paused")))
-        return [*line, ("  REHEARSAL: no model is asked", "bold yellow")] if self.offline else line
-
-    def _footer(self) -> Line:
-        counts = self.counts
-        ended = sum(counts.get(status, 0) for status in ENDED)
-        line: Line = [(f"{self.note}  ", "bold yellow")] if self.note else []
-        line.append((f"{ended:,}/{len(self._order):,} tasks ended", "dim"))
-        for status in ("running", "retrying", "paused"):
-            if counts.get(status):
-                line.append((f"  {icon_of(status)} {counts[status]:,} {status}", style_of(status)))
-        if self.failure_count:
-            plural = "s" if self.failure_count != 1 else ""
-            line.append((f"  {icon_of('failed')} {self.failure_count:,} failure{plural}", style_of("failed")))
-        if used := short_usage(self.usage):
-            line.append((f"  {used}", "dim"))
-        return [*line, (f"  {self.hint}", "dim")] if self.hint else line
-
-    def rows(self, now: float, width: int, height: int) -> list[Line]:
-        """Return one line a task as far as ``height`` allows, items of loops where there is room, and a summary."""
-        shown = self._order if len(self._order) <= height else self._chosen(height - 1)
-        room = height - len(shown) - (len(shown) < len(self._order))
-        column = max((2 * view.depth + width_of(view.name) for view in shown), default=0)
-        column = min(column, max(8, width // 3))
-        lines: list[Line] = []
-        for view in shown:
-            lines.append(fit(task_row(view, now, column, width), width))
-            if view.is_loop and view.active and room > 0:
-                items = item_rows(view, now, width, min(room, _ITEM_ROWS))
-                room -= len(items)
-                lines.extend(items)
-        if len(shown) < len(self._order):
-            lines.append(fit(self._rest(shown), width))
-        return lines
-
-    def _chosen(self, budget: int) -> list[TaskView]:
-        chosen: dict[str, TaskView] = {}
-        for view in self._by_interest(budget):
-            family = [view]
-            while family[-1].parent is not None and family[-1].parent.path not in chosen:
-                family.append(family[-1].parent)
-            if len(chosen) + len(family) <= budget:
-                chosen.update((each.path, each) for each in family)
-            if len(chosen) >= budget:
-                break
-        return sorted(chosen.values(), key=lambda view: view.order)
-
-    def _by_interest(self, budget: int) -> Iterator[TaskView]:
-        yield from islice(self._active.values(), budget)
-        yield from islice(self._failed.values(), budget)
+    def by_interest(self, most: int) -> Iterator[TaskView]:
+        """Yield tasks, each perhaps more than once: what runs, what failed, what ended last, what comes next."""
+        yield from islice(self._active.values(), most)
+        yield from islice(self._failed.values(), most)
         yield from reversed(self._recent)
         while self._next < len(self._order) and self._order[self._next].status in ENDED:
             self._next += 1
-        yield from self._order[self._next : self._next + budget]
-
-    def _rest(self, shown: Sequence[TaskView]) -> Line:
-        counts = self.counts
-        for view in shown:
-            counts[view.status] -= 1
-        told = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()) if count)
-        return [(f"… {len(self._order) - len(shown):,} more: {told}", "dim")]
+        yield from self._order[self._next : self._next + most]
 
 
 def static_path(task: str) -> str:
@@ -536,8 +444,3 @@ def _stem(task: str) -> str:
 
 def _told(failure: Failure) -> str:
     return harmless(f"{failure.code}: {failure.message}")
-
-
-def text_of(lines: Sequence[Line]) -> str:
-    """Return rows as plain text."""
-    return "\n".join("".join(text for text, _ in line).rstrip() for line in lines)
