@@ -5,7 +5,8 @@ import os
 import sys
 import time
 
-from autoglm.llm.governor import Allowed, Asker, Busy, Governor
+from autoglm.llm.governor import Allowed, Busy, Governor
+from autoglm.llm.waiting_line import Asker
 from autoglm.stores.sqlite import SqliteStore
 from autoglm.tasks.account import SharedRecords
 from bench.programs.engine import answer

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from autoglm.base.errors import StoreError
-from autoglm.llm.governor import PATIENCE, Allowed, Asker, Busy, Governor, Lane
+from autoglm.llm.governor import PATIENCE, Allowed, Busy, Governor, Lane
+from autoglm.llm.waiting_line import Asker
 from autoglm.stores.memory import MemoryStore
 from autoglm.stores.protocol import Store
 from autoglm.stores.shared import change_entry

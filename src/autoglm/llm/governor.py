@@ -20,15 +20,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from autoglm.base.errors import StoreError
 from autoglm.llm import limits as lim
 from autoglm.llm.limits import Record
+from autoglm.llm.waiting_line import Asker, Line, Ticket
 
 T = TypeVar("T")
 
@@ -42,12 +43,8 @@ _POLL = 0.25
 """Seconds between looks at a shared record that holds nothing for us, and no moment when it will."""
 _FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 60.0
-_FORGOTTEN = 60.0
-"""Seconds after which somebody who was to come back and did not loses its place."""
 _USUAL_CALL = 2.0
 """Seconds a call is taken to last before any has."""
-
-Order = tuple[int, float, int]
 
 
 class Records(Protocol):
@@ -84,19 +81,6 @@ class Allowed:
 
 
 @dataclass(slots=True)
-class Asker:
-    """Who wants to call."""
-
-    run: str
-    task: str
-    priority: int = 0
-    tokens: int = 0
-    """What the call is expected to use at most."""
-    wake: Callable[[], None] | None = None
-    """Makes it come back at once when it went away with :class:`Busy`."""
-
-
-@dataclass(slots=True)
 class Permit:
     """The right to make one call now. Give it back with :meth:`Lane.leave`."""
 
@@ -104,62 +88,6 @@ class Permit:
     began: float
     booked_at: float | None = None
     booked_tokens: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _Ticket:
-    order: Order
-    asker: Asker
-    loop: asyncio.AbstractEventLoop | None = None
-    turn: asyncio.Event | None = None
-    gone_until: float | None = None
-    """When it comes back; None while it waits in place."""
-    waits_for_room: bool = False
-    is_called: bool = False
-    """It went away and has been fetched back."""
-
-    def call(self) -> None:
-        if self.turn is not None and self.loop is not None and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.turn.set)
-
-
-@dataclass(slots=True)
-class _Line:
-    """Those who wait, in order."""
-
-    orders: list[Order] = field(default_factory=list)
-    here: list[Order] = field(default_factory=list)
-    tickets: dict[Order, _Ticket] = field(default_factory=dict)
-    away: dict[tuple[str, str], _Ticket] = field(default_factory=dict)
-
-    def add(self, ticket: _Ticket) -> None:
-        insort(self.orders, ticket.order)
-        insort(self.here, ticket.order)
-        self.tickets[ticket.order] = ticket
-
-    def leave_place(self, ticket: _Ticket) -> None:
-        """Let a ticket go away and keep its place."""
-        del self.here[bisect_left(self.here, ticket.order)]
-        self.away[ticket.asker.run, ticket.asker.task] = ticket
-
-    def come_back(self, ticket: _Ticket) -> None:
-        insort(self.here, ticket.order)
-        ticket.gone_until = None
-
-    def drop(self, ticket: _Ticket) -> None:
-        if self.tickets.pop(ticket.order, None) is None:
-            return
-        del self.orders[bisect_left(self.orders, ticket.order)]
-        place = bisect_left(self.here, ticket.order)
-        if place < len(self.here) and self.here[place] == ticket.order:
-            del self.here[place]
-
-    def forget(self, now: float) -> None:
-        """Drop those who were to be back for long."""
-        for key, ticket in list(self.away.items()):
-            if ticket.gone_until is not None and ticket.gone_until + _FORGOTTEN < now:
-                del self.away[key]
-                self.drop(ticket)
 
 
 class Lane:
@@ -173,7 +101,7 @@ class Lane:
         self._clock = clock
         self._who = who
         self._lock = threading.RLock()
-        self._line = _Line()
+        self._line = Line()
         self._record = Record()
         """The shared record as last seen, or our own where there is none to share."""
         self._permits: deque[tuple[float, int]] = deque()
@@ -232,7 +160,7 @@ class Lane:
                 self._call_next()
             raise
 
-    def _ticket(self, asker: Asker, now: float) -> _Ticket:
+    def _ticket(self, asker: Asker, now: float) -> Ticket:
         line = self._line
         if now > self._swept_at + 5.0:
             self._swept_at = now
@@ -246,11 +174,11 @@ class Lane:
         tag = max(self._virtual, self._served.get(asker.run, 0.0)) + 1.0
         self._served[asker.run] = tag
         self._arrivals += 1
-        ticket = _Ticket((-asker.priority, tag, self._arrivals), asker)
+        ticket = Ticket((-asker.priority, tag, self._arrivals), asker)
         line.add(ticket)
         return ticket
 
-    async def _wait(self, ticket: _Ticket, records: Records | None, patient_until: float) -> Permit:
+    async def _wait(self, ticket: Ticket, records: Records | None, patient_until: float) -> Permit:
         turn = ticket.turn
         assert turn is not None
         while True:
@@ -399,7 +327,7 @@ class Lane:
 
     # ---------------------------------------------------------------------------------------------- looking ahead
 
-    def _foresee(self, ticket: _Ticket, now: float) -> tuple[float, str]:
+    def _foresee(self, ticket: Ticket, now: float) -> tuple[float, str]:
         """Return when a ticket may expect its turn, and what keeps it."""
         ahead = bisect_left(self._line.orders, ticket.order)
         due, reason = now, "others are first"

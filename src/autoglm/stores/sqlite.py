@@ -8,7 +8,6 @@ the event loop runs.
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,14 +18,13 @@ from autoglm.base.errors import StoreError
 from autoglm.engine.states import RUN_FINAL
 from autoglm.stores import rules
 from autoglm.stores.database import Database, make_place, queries, translated
-from autoglm.stores.protocol import Append, Entry, EntryWrite, Lease, LogLine, RunRow, Signal, Stored, TaskRow, TaskRows
+from autoglm.stores.packing import bind, checked, clean, pack, run_row, unpack
+from autoglm.stores.protocol import Append, Entry, EntryWrite, Lease, LogLine, RunRow, Signal, Stored, TaskRow
 from autoglm.stores.watermark import Watermark
 
 if TYPE_CHECKING:
     import apsw
 
-COMPRESS_FROM = 4096
-"""Bytes from which a payload or a blob is tried to be kept compressed."""
 READ_AHEAD = 4 * 1024 * 1024
 """Bytes of records that are read at once; between two such parts no snapshot is held."""
 PRUNE_ROWS = 5000
@@ -105,20 +103,20 @@ class SqliteStore:
             maps = (_encode(row.labels).decode(), _encode(row.counts).decode())
             lease = (row.epoch, row.owner, row.lease_until)
             usage = _encode(row.usage).decode()
-            db.execute(queries()["add-run"], (*map(_clean, values), *times, *maps, _clean(row.error), *lease, usage))
+            db.execute(queries()["add-run"], (*map(clean, values), *times, *maps, clean(row.error), *lease, usage))
 
     def append(self, appends: Sequence[Append]) -> list[StoreError | None]:
         """Commit a group in one transaction; per append None, or why it was refused."""
         if not appends:
             return []
         first = appends[0]
-        bound = [_bind(append) for append in appends]
+        bound = [bind(append) for append in appends]
         if len(appends) == 1 and not first.blobs and not first.dropped:
             # A statement alone is its own transaction, and takes the write lock at once as BEGIN IMMEDIATE does.
             with self._db.lock, translated(self.path):
                 results = [self._append(self._db.writer, first, bound[0])]
         else:
-            blobs = [[(digest, *_pack(data)) for digest, data in append.blobs.items()] for append in appends]
+            blobs = [[(digest, *pack(data)) for digest, data in append.blobs.items()] for append in appends]
             with self._db.writing() as db:
                 results = []
                 for append, values, packed in zip(appends, bound, blobs, strict=True):
@@ -189,7 +187,7 @@ class SqliteStore:
             for row in part:
                 if row[0] != after + 1:
                     break
-                yield _checked(run_id, row)
+                yield checked(run_id, row)
                 after += 1
             else:
                 continue
@@ -222,7 +220,7 @@ class SqliteStore:
             with self._db.reading() as db:
                 row = db.execute(queries()["get-record"], (guard[0] << 32 | seq,)).fetchone()
         if row is not None:
-            return _checked(run_id, row)
+            return checked(run_id, row)
         if 1 <= seq <= guard[2]:
             raise rules.damaged(f"record {seq} of run {run_id} is missing, of {guard[2]}")
         raise rules.record_not_found(run_id, seq)
@@ -233,7 +231,7 @@ class SqliteStore:
             row = db.execute(queries()["get-blob"], (digest,)).fetchone()
         if row is None:
             raise rules.blob_not_found(digest)
-        data = _unpack(*row)
+        data = unpack(*row)
         if data is None or hashlib.sha256(data).hexdigest() != digest:
             raise rules.damaged(f"blob {digest} is not as it was written")
         return data
@@ -271,7 +269,7 @@ class SqliteStore:
             guard = db.execute(queries()["get-guard"], (run_id,)).fetchone()
             if guard is None:
                 raise rules.run_not_found(run_id)
-            number: int = db.execute(queries()["add-signal"], (guard[0], _clean(kind), text, now)).get
+            number: int = db.execute(queries()["add-signal"], (guard[0], clean(kind), text, now)).get
             return number
 
     def signals(self, run_id: str, after: int = 0) -> list[Signal]:
@@ -297,7 +295,7 @@ class SqliteStore:
             row = db.execute(queries()["get-run"], (run_id,)).fetchone()
         if row is None:
             raise rules.run_not_found(run_id)
-        return _run_row(row)
+        return run_row(row)
 
     def list_runs(
         self,
@@ -311,7 +309,7 @@ class SqliteStore:
         created_at, run_id = before if before is not None else (float("inf"), "")
         with self._db.reading() as db:
             values = (status, workflow, created_at, run_id, max(limit, 0))
-            return [_run_row(row) for row in db.execute(queries()["list-runs"], values)]
+            return [run_row(row) for row in db.execute(queries()["list-runs"], values)]
 
     def find_runs(self, prefix: str, limit: int = 10) -> list[str]:
         """Return the ids of runs that begin with ``prefix``."""
@@ -370,7 +368,7 @@ class SqliteStore:
         if row is None:
             return None
         version, expires_at, size, kept = row
-        data = _unpack(size, kept)
+        data = unpack(size, kept)
         if data is None:
             raise rules.damaged(f"the entry {key} is not as it was written")
         return Entry(key=key, data=data, version=version, expires_at=expires_at)
@@ -385,7 +383,7 @@ class SqliteStore:
                     db.execute(queries()["forget-entry"], (write.key, write.version))
                     done.append(db.changes() > 0 or not write.version)
                     continue
-                size, kept = _pack(write.data)
+                size, kept = pack(write.data)
                 db.execute(queries()["put-entry"], (write.key, write.version, write.expires_at, size, kept))
                 done.append(db.changes() > 0)
         return done
@@ -459,77 +457,3 @@ class SqliteStore:
         """Give every resource back. Idempotent."""
         self._db.close()
         self._mark.close()
-
-
-def _bind(append: Append) -> tuple[Any, ...]:
-    """Return an append as the values of the statement ``append``."""
-    seq = crc = size = payload = None
-    if append.payload:
-        seq, crc = append.seq, _checksum(append.run_id, append.seq, append.payload)
-        size, payload = _pack(append.payload)
-    record = (append.run_id, append.epoch, seq, crc, size, payload)
-    update = append.update
-    if update is None:
-        row: tuple[Any, ...] = (None, None, None, None, None, None)
-    else:
-        counts = _encode(update.counts).decode()
-        usage = None if update.usage is None else update.usage.decode()
-        row = (update.status, update.updated_at, update.ended_at, counts, _clean(update.error), usage)
-    return (*record, *row, _json_rows(append.tasks), _json_rows(append.logs))
-
-
-def _json_rows(rows: Sequence[TaskRows] | Sequence[LogLine]) -> str | None:
-    if not rows:
-        return None
-    try:
-        return _encode(list(rows)).decode()
-    except UnicodeEncodeError:
-        # A lone surrogate in an error or a line of output: shown as an escape, for nothing else can be done with it.
-        return _encode([_clean(msgspec.structs.astuple(row)) for row in rows]).decode()
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return [_clean(each) for each in value]
-    if isinstance(value, str) and not value.isascii():
-        return value.encode("utf-8", "backslashreplace").decode()
-    return value
-
-
-def _checksum(run_id: str, seq: int, payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(f"{run_id}:{seq}:".encode()))
-
-
-def _pack(data: bytes) -> tuple[int | None, bytes]:
-    """Return (plain size, compressed bytes) when that saves enough to be worth unpacking, else (None, data)."""
-    if len(data) >= COMPRESS_FROM:
-        packed = zlib.compress(data, 1)
-        if len(packed) < len(data) * 0.8:
-            return len(data), packed
-    return None, data
-
-
-def _unpack(size: int | None, data: bytes) -> bytes | None:
-    """Return the plain bytes, None when they cannot be had back."""
-    if size is None:
-        return data
-    try:
-        return zlib.decompress(data, bufsize=size)
-    except (zlib.error, ValueError, TypeError, OverflowError, MemoryError):
-        return None
-
-
-def _checked(run_id: str, row: tuple[Any, ...]) -> Stored:
-    seq, crc, size, kept = row
-    payload = _unpack(size, kept) if isinstance(kept, bytes) else None
-    if payload is None or _checksum(run_id, seq, payload) != crc:
-        raise rules.damaged(f"record {seq} of run {run_id} is not as it was written")
-    return Stored(seq, payload)
-
-
-def _run_row(row: tuple[Any, ...]) -> RunRow:
-    values = dict(zip(RunRow.__struct_fields__, row, strict=True))
-    values["labels"] = msgspec.json.decode(values["labels"])
-    values["counts"] = msgspec.json.decode(values["counts"])
-    values["usage"] = msgspec.json.decode(values["usage"] or "{}")
-    return RunRow(**values)

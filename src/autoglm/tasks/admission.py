@@ -24,8 +24,9 @@ import msgspec
 from autoglm.base.errors import TaskError
 from autoglm.llm.budgets import Judgement, Purse, Use, Verdict
 from autoglm.llm.calls import Heard, heard
-from autoglm.llm.governor import Allowed, Asker, Busy, Governor, Lane, Permit
+from autoglm.llm.governor import Allowed, Busy, Governor, Lane, Permit
 from autoglm.llm.limits import USUAL_ANSWER
+from autoglm.llm.waiting_line import Asker
 from autoglm.spec.model import DegradeTo, ModelLimits, OnExhausted
 from autoglm.tasks.protocol import Attempt, Park
 
