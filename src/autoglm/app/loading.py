@@ -16,6 +16,7 @@ from autoglm.config.settings import FILE_NAME as SETTINGS
 from autoglm.graph.compile import compile_graph
 from autoglm.graph.model import Graph
 from autoglm.spec.catalog import Catalog
+from autoglm.spec.decisions import has_called, with_all_called_functions
 from autoglm.spec.document import Document, decode_source, gc_paused, read_document
 from autoglm.spec.model import Task, Workflow
 from autoglm.spec.names import infer_inputs
@@ -132,7 +133,7 @@ def _check(
         )
         if workflow is not None and (not isinstance(document.data, dict) or "inputs" not in document.data):
             workflow = workflow.model_copy(update={"inputs": infer_inputs(workflow), "inputs_inferred": True})
-        return workflow, found
+        return (None if workflow is None else _with_called_functions(workflow, catalog)), found
 
     with gc_paused():
         family = Family(document, parse, read_source)
@@ -144,6 +145,14 @@ def _check(
         if family.has_calls:
             family.check_ends()
     return family
+
+
+def _with_called_functions(workflow: Workflow, catalog: Catalog) -> Workflow:
+    """Return the workflow with a task for each function that a decision calls."""
+    parts = {"tasks": workflow.tasks, "on_error": workflow.on_error, "finally_": workflow.finally_}
+    named = catalog.functions
+    more = {name: with_all_called_functions(tasks, named) for name, tasks in parts.items() if has_called(tasks, named)}
+    return workflow.model_copy(update=more) if more else workflow
 
 
 def _found(family: Family) -> list[Diagnostic]:

@@ -6,12 +6,13 @@ run's inputs; its variables; the fields of its single upstream's result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from autoglm.engine.state import Frame, Instance, Scope
 from autoglm.engine.states import TaskStatus
+from autoglm.spec.names import alias
 
 Decode = Callable[[Instance], Any]
 _AT_END = frozenset({"error", "run"})
@@ -77,7 +78,11 @@ class TasksView(Mapping[str, TaskView]):
 
 
 class Upstream(Mapping[str, Any]):
-    """The results of a task's direct upstreams by name, decoded when asked for; a rollback's is what it undoes."""
+    """The results that a task is given by name, decoded when asked for: those of its direct upstreams.
+
+    What a decision chose is given what the decision was given; the decision itself it has only when asking by name. A
+    rollback has what it undoes.
+    """
 
     __slots__ = ("_instance", "_world")
 
@@ -90,9 +95,11 @@ class Upstream(Mapping[str, Any]):
         undone = self._instance.undoes
         if undone is not None and undone.node.name == key:
             return self._world.result(undone)
-        for edge in self._instance.node.edges:
-            if scope.plan.nodes[edge.upstream].name == key:
-                upstream = scope.instances[edge.upstream]
+        edges = self._instance.node.edges
+        for local in (*self._given(), *(edge.upstream for edge in edges if edge.is_implied)):
+            name = scope.plan.nodes[local].name
+            if key in (name, alias(name)):
+                upstream = scope.instances[local]
                 return None if upstream is None else self._world.result(upstream)
         raise KeyError(key)
 
@@ -101,10 +108,25 @@ class Upstream(Mapping[str, Any]):
         if undone is not None:
             return iter((undone.node.name,))
         nodes = self._instance.scope.plan.nodes
-        return (nodes[edge.upstream].name for edge in self._instance.node.edges)
+        return (nodes[local].name for local in self._given())
 
     def __len__(self) -> int:
-        return len(self._instance.node.edges) if self._instance.undoes is None else 1
+        return len(self._given()) if self._instance.undoes is None else 1
+
+    def _given(self) -> Collection[int]:
+        """Return the places of the tasks whose results it is given."""
+        edges = self._instance.node.edges
+        if not any(edge.is_implied for edge in edges):
+            return [edge.upstream for edge in edges]
+        found: dict[int, None] = {}
+        stack = list(edges)
+        while stack:
+            edge = stack.pop()
+            if edge.is_implied:
+                stack += self._instance.scope.plan.nodes[edge.upstream].edges
+            else:
+                found[edge.upstream] = None
+        return found
 
 
 def _section(instance: Instance) -> Scope | None:

@@ -22,7 +22,7 @@ from autoglm.graph.model import Callee, Decider, Edge, Graph, LoopPlan, Node, No
 from autoglm.spec.calls import called, key_of
 from autoglm.spec.catalog import Catalog
 from autoglm.spec.code_names import note_names
-from autoglm.spec.decisions import decision_actions, worked_options
+from autoglm.spec.decisions import decision_actions, with_called_functions, worked_options
 from autoglm.spec.document import gc_paused
 from autoglm.spec.expressions import Template, compile_condition, compile_expression, compile_template, path_template
 from autoglm.spec.model import Degrade, Loop, OnError, Retry, StandIn, Task, Workflow
@@ -128,7 +128,7 @@ class _Compiler:
 
         ``are_alone``: only one of the tasks will run, so none waits for another.
         """
-        tasks = tasks if are_alone else tuple(self._with_called_functions(tasks))
+        tasks = tasks if are_alone else tuple(with_called_functions(tasks, self.catalog.functions))
         names: dict[str, int] = {}
         for local, task in enumerate(tasks):
             names.setdefault(alias(task.name), local)
@@ -189,21 +189,6 @@ class _Compiler:
         self.nodes.append(work)
         return work
 
-    def _with_called_functions(self, tasks: tuple[Task, ...]) -> Iterator[Task]:
-        known = {task.name for task in tasks}
-        for task in tasks:
-            yield task
-            for action in _targets(task):
-                if action not in known and action in self.catalog.functions:
-                    known.add(action)
-                    yield Task.model_construct(
-                        name=action,
-                        type="function",
-                        options={"handler": action},
-                        depends_on={task.name: None},
-                        source=task.source,
-                    )
-
     def _edges(self, part: _Part, local: int, names: Mapping[str, int], decisions: Sequence[int]) -> tuple[Edge, ...]:
         edges: dict[int, Edge] = {}
         for name, accepted in part.task.depends_on.items():
@@ -212,7 +197,7 @@ class _Compiler:
                 raise EngineError(f"{part.task.name!r} depends on {name!r}, which does not exist", code="unknown-task")
             edges[up] = Edge(up, frozenset(accepted) if accepted is not None else None)
         for decision in decisions:
-            edges[decision] = replace(edges.get(decision, Edge(decision)), is_branch=True)
+            edges[decision] = replace(edges.get(decision, Edge(decision, is_implied=True)), is_branch=True)
         has_control = bool(edges)
         for name in sorted(part.reads):
             up = names[name]

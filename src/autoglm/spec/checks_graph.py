@@ -78,6 +78,15 @@ def _check_targets(info: TaskInfo, catalog: Catalog, report: Report) -> None:
             hint = hint or suggest(action, _others(info), what="the tasks are")
             message = f"the decision `{info.task.name}` leads to `{action}`, which is neither a task nor a function"
             report.task(info.task, path, "unknown-task", message, hint=hint, word=action)
+        elif index is not None and _is_anothers(info, info.scope.tasks[index]):
+            message = f"the function `{action}` is called by another decision already"
+            hint = f"write a task for each of them, such as `{{name: {action}_2, handler: {action}}}`"
+            report.task(info.task, path, "duplicate-name", message, hint=hint, word=action)
+
+
+def _is_anothers(decision: TaskInfo, called: TaskInfo) -> bool:
+    """Return whether a task stands for a function that another decision calls."""
+    return called.is_called_by_decision and called.task.source != decision.task.source
 
 
 def _check_alone(info: TaskInfo, report: Report) -> None:

@@ -247,13 +247,14 @@ class _Checker:
         missing = [name for name in function.required if not self._is_filled(info, name)]
         if info.unknown:
             return  # a misspelt upstream may give them: one error is enough
-        if len(missing) == 1 and (task.loop is not None or len(info.upstreams) == 1):
+        if len(missing) == 1 and (task.loop is not None or len(info.given) == 1):
             return  # a lone parameter without a value gets the loop's item, or the single upstream's result
         for name in missing:
             message = f"{shown} needs `{name}`, and nothing gives it"
-            self._say(
-                task, (), "missing-parameter", message, f"write `with: {{{name}: …}}`, or declare an input `{name}`"
-            )
+            hint = f"write `with: {{{name}: …}}`, or declare an input `{name}`"
+            if info.is_called_by_decision:
+                hint = f"give it a task that says more: `{{name: {task.name}, with: {{{name}: …}}}}`"
+            self._say(task, (), "missing-parameter", message, hint)
 
     def _is_filled(self, info: TaskInfo, name: str) -> bool:
         """Tell whether something fills the parameter, or may do so when the upstreams' results are known."""
@@ -262,8 +263,10 @@ class _Checker:
             return True
         if name in task.arguments or name in self.workflow.inputs or name in loop_names(task) | info.names_around:
             return True
-        for index in info.upstreams:
-            upstream = info.scope.tasks[index]
+        names = (info.scope.tasks[index].task.name for index in info.upstreams)
+        if any(name in (each, alias(each)) for each in names):
+            return True
+        for upstream in info.given:
             if name in (upstream.task.name, alias(upstream.task.name)):
                 return True
             if has_field(upstream.result_schema(), name) is not False:

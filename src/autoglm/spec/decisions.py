@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any, Final
 
 from autoglm.spec.model import Path, Task
@@ -48,6 +48,39 @@ def decision_actions(task: Task) -> Iterator[tuple[str, Path]]:
     for name in ("default", "fallback"):
         if name in options and isinstance(action := options[name], str):
             yield action, ("options", name)
+
+
+def has_called(tasks: Iterable[Task], functions: Container[str]) -> bool:
+    """Return whether a decision among the tasks, or within them, names a function."""
+    return any(
+        (task.type == "decision" and any(action in functions for action, _ in decision_actions(task)))
+        or has_called(task.tasks, functions)
+        for task in tasks
+    )
+
+
+def with_called_functions(tasks: Iterable[Task], functions: Container[str]) -> Iterator[Task]:
+    """Yield the tasks of a scope, and after each decision those that call the functions it names as actions."""
+    tasks = tuple(tasks)
+    known = {task.name for task in tasks}
+    for task in tasks:
+        yield task
+        if task.type != "decision":
+            continue
+        for action, _ in decision_actions(task):
+            if action not in known and action in functions:
+                known.add(action)
+                yield Task.model_construct(
+                    name=action, type="function", options={"handler": action}, source=task.source
+                )
+
+
+def with_all_called_functions(tasks: Iterable[Task], functions: Container[str]) -> tuple[Task, ...]:
+    """Return the same for a scope and all scopes in it."""
+    return tuple(
+        task.model_copy(update={"tasks": with_all_called_functions(task.tasks, functions)}) if task.tasks else task
+        for task in with_called_functions(tasks, functions)
+    )
 
 
 def check(values: Values, options: dict[str, Any], path: Path, body: dict[str, Any]) -> None:

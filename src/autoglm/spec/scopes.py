@@ -24,6 +24,8 @@ class Upstream:
     accepts: frozenset[Outcome] | None = None
     is_data: bool = False
     is_branch: bool = False
+    is_implied: bool = False
+    """It is a branch of the decision, which nothing else makes it depend on."""
 
 
 @dataclass(slots=True)
@@ -55,6 +57,28 @@ class TaskInfo:
         for info in self.fails_over:
             names |= {"error", *loop_names(info.task)}
         return names
+
+    @property
+    def given(self) -> list[TaskInfo]:
+        """Return the tasks whose results fill its parameters; what a decision chooses is given what that was given."""
+        found: dict[int, TaskInfo] = {}
+        passed = {self.index}
+        stack = list(self.upstreams.items())
+        while stack:
+            index, edge = stack.pop()
+            upstream = self.scope.tasks[index]
+            if not edge.is_implied:
+                found[index] = upstream
+            elif index not in passed:
+                passed.add(index)
+                stack += upstream.upstreams.items()
+        return list(found.values())
+
+    @property
+    def is_called_by_decision(self) -> bool:
+        """Return whether no file has the task: it stands for a function that a decision names as an action."""
+        choosers = (self.scope.tasks[index] for index, edge in self.upstreams.items() if edge.is_branch)
+        return any(each.task.source == self.task.source for each in choosers)
 
     @property
     def single_upstream(self) -> TaskInfo | None:
@@ -246,5 +270,6 @@ def _add_branches(info: TaskInfo) -> None:
         index = names.get(action)
         info.targets.setdefault(action, (path, index))
         if index is not None and index != info.index:
-            edge = info.scope.tasks[index].upstreams.setdefault(info.index, Upstream(path))
+            edge = info.scope.tasks[index].upstreams.setdefault(info.index, Upstream(path, is_implied=True))
             edge.is_branch = True
+            edge.is_implied = edge.is_implied or edge.is_data

@@ -12,6 +12,8 @@ Parameters are filled by name. For each one the first of these that has it:
    single upstream;
 8. if several are left: the fields of those names in the single upstream's result;
 9. its own default.
+
+What a decision chose, and nothing else comes before, has the decision's upstreams in the place of the decision.
 """
 
 from __future__ import annotations
