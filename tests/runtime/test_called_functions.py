@@ -1,0 +1,83 @@
+"""Functions that decisions name as actions: tasks like any other, given what the decision was given."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoglm.base.errors import SpecError
+from tests.runtime.house import House
+
+pytestmark = pytest.mark.anyio
+
+FLOW = """
+    tasks:
+      - name: order
+        script: order.sh
+      - name: route
+        depends_on: order
+        conditions: [{{rule: priority > 8, action: {action}}}]
+        default: wait
+      - {{name: after, depends_on: [{action}, wait], handler: both, with: {{a: "{{{{ tasks.{action}.result }}}}"}}}}
+    outputs: {{done: "{{{{ tasks.{action}.result }}}}", after: "{{{{ tasks.after.result }}}}"}}
+"""
+
+CODE = """
+def express(priority, total):
+    return [priority, total]
+
+
+def whole(order):
+    return order
+
+
+def told(route):
+    return route["branches"]
+
+
+def needs(one, two, three):
+    return one
+
+
+def wait(order):
+    return "later"
+
+
+def zero():
+    return 0
+
+
+def both(a):
+    return a
+"""
+
+
+@pytest.fixture
+def calling(house: House) -> House:
+    house.write("order.sh", 'echo \'{"priority": 9, "total": 120}\' > $AUTOGLM_OUTPUT\n')
+    house.write("tasks/code.py", CODE)
+    return house
+
+
+@pytest.mark.parametrize(
+    ("action", "result"),
+    [("express", [9, 120]), ("whole", {"priority": 9, "total": 120}), ("told", ["told"])],
+)
+async def test_it_is_given_what_the_decision_was_given_and_may_be_read(
+    calling: House, action: str, result: object
+) -> None:
+    report = await calling.run(FLOW.format(action=action))
+    assert report.outputs == {"done": result, "after": result}
+    assert report.tasks["wait"].status == "skipped"
+
+
+async def test_what_it_lacks_is_known_before_anything_runs(calling: House) -> None:
+    with pytest.raises(SpecError) as caught:
+        await calling.run("tasks: [{name: route, conditions: [{rule: run.id > '', action: needs}], default: wait}]")
+    found = {each.hint for each in caught.value.diagnostics if each.code == "missing-parameter"}
+    assert {f"give it a task that says more: `{{name: needs, with: {{{name}: …}}}}`" for name in ("one", "two")} < found
+
+
+async def test_two_decisions_do_not_call_one_function(calling: House) -> None:
+    route = "conditions: [{rule: run.id > '', action: zero}]"
+    with pytest.raises(SpecError, match="the function `zero` is called by another decision already"):
+        await calling.run(f"tasks: [{{name: a, {route}}}, {{name: b, depends_on: a, {route}}}]")
