@@ -75,6 +75,12 @@ def test_mode_all_takes_every_rule_that_holds(play: Play) -> None:
     assert status(world, "w") == "skipped"
 
 
+def test_two_rules_that_lead_to_one_task_take_it_once(play: Play) -> None:
+    world = play(decision("d", ("true", "x"), ("2 > 1", "x"), mode="all"), task("x", "d"))
+    found = result(world, "d")
+    assert (found["branches"], found["rules"]) == (["x"], ["true", "2 > 1"])
+
+
 def test_a_branch_is_one_without_depends_on_too(play: Play) -> None:
     world = play(decision("d", ("1 > 2", "x"), default="y"), task("x"), task("y"))
     assert statuses(world) == {"d": "succeeded", "x": "skipped", "y": "running"}

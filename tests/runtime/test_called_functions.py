@@ -81,3 +81,11 @@ async def test_two_decisions_do_not_call_one_function(calling: House) -> None:
     route = "conditions: [{rule: run.id > '', action: zero}]"
     with pytest.raises(SpecError, match="the function `zero` is called by another decision already"):
         await calling.run(f"tasks: [{{name: a, {route}}}, {{name: b, depends_on: a, {route}}}]")
+
+
+async def test_a_rule_may_stand_in_braces(calling: House) -> None:
+    flow = "tasks: [{name: a, conditions: [{rule: '{{ inputs.x > 1 }}', action: zero}]}]"
+    assert (await calling.run(flow, {"x": 2})).tasks["zero"].status == "succeeded"
+    refused = flow.replace("action: zero", "action: '{{ inputs.y }}'")
+    with pytest.raises(SpecError, match="cannot hold a template"):
+        await calling.run(refused)

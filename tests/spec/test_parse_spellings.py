@@ -94,6 +94,23 @@ def test_every_spelling_gives_the_same_workflow() -> None:
     assert parse(PLAYBOOK).model_dump() == first
 
 
+def test_what_follows_branches_in_a_playbook_follows_them_all() -> None:
+    decide = (
+        "- {decision_node: route, conditions: [{rule: x > 1, action: one}, {rule: x > 0, action: clean}], default: "
+    )
+    rest = "\n".join(f"- {{name: {name}, script: s.sh}}" for name in ("one", "more", "two", "end", "last"))
+    workflow = parse(f"- {{name: zero, script: s.sh}}\n{decide}two}}\n{rest}")
+    assert {task.name: list(task.depends_on) for task in workflow.tasks} == {
+        "zero": [],
+        "route": ["zero"],
+        "one": ["route"],
+        "more": ["one"],
+        "two": ["route"],
+        "end": ["more", "two", "clean"],  # a function that the decision calls
+        "last": ["end"],
+    }
+
+
 def test_every_spelling_tells_where_a_field_stands() -> None:
     for text, file in (
         (LIST, "l.yaml"),

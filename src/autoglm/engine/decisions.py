@@ -87,7 +87,8 @@ def _by_rules(run: Run, instance: Instance, own: Mapping[str, Any] | None) -> _O
                 operands.setdefault(rule.operands[0][0], compared if type(compared) in _PLAIN else _shortened(compared))
             if not holds:
                 continue
-        branches.append(rule.action)
+        if rule.action not in branches:
+            branches.append(rule.action)
         rules.append(rule.source)
         if not node.takes_all:
             break

@@ -96,7 +96,7 @@ class Upstream(Mapping[str, Any]):
         if undone is not None and undone.node.name == key:
             return self._world.result(undone)
         edges = self._instance.node.edges
-        for local in (*self._given(), *(edge.upstream for edge in edges if edge.is_implied)):
+        for local in (*self._given(), *(edge.upstream for edge in edges if edge.is_branch)):
             name = scope.plan.nodes[local].name
             if key in (name, alias(name)):
                 upstream = scope.instances[local]
@@ -116,13 +116,13 @@ class Upstream(Mapping[str, Any]):
     def _given(self) -> Collection[int]:
         """Return the places of the tasks whose results it is given."""
         edges = self._instance.node.edges
-        if not any(edge.is_implied for edge in edges):
+        if not any(edge.is_branch for edge in edges):
             return [edge.upstream for edge in edges]
         found: dict[int, None] = {}
         stack = list(edges)
         while stack:
             edge = stack.pop()
-            if edge.is_implied:
+            if edge.is_branch:
                 stack += self._instance.scope.plan.nodes[edge.upstream].edges
             else:
                 found[edge.upstream] = None

@@ -197,7 +197,7 @@ class _Compiler:
                 raise EngineError(f"{part.task.name!r} depends on {name!r}, which does not exist", code="unknown-task")
             edges[up] = Edge(up, frozenset(accepted) if accepted is not None else None)
         for decision in decisions:
-            edges[decision] = replace(edges.get(decision, Edge(decision, is_implied=True)), is_branch=True)
+            edges[decision] = replace(edges.get(decision, Edge(decision)), is_branch=True)
         has_control = bool(edges)
         for name in sorted(part.reads):
             up = names[name]

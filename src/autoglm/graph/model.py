@@ -52,9 +52,8 @@ class Edge:
     upstream: int
     accepts: frozenset[Outcome] | None = None
     is_branch: bool = False
-    """The upstream is a decision and this node one of its branches: it runs only when chosen."""
-    is_implied: bool = False
-    """It is a branch, and nothing else makes it depend on the decision: it is given what the decision was given."""
+    """The upstream is a decision and this node one of its branches: it runs only when chosen, and is given what the
+    decision was given."""
     is_data: bool = False
     """Templates of the node read it, and other edges say whether it runs: it must have ended, and not have failed."""
 

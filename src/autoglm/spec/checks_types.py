@@ -140,11 +140,11 @@ class _Checker:
                 if option.required:
                     message = f"`{task.name}` has no `{name}`, which a task of type `{task.type}` needs"
                     self._say(task, (), "missing-option", message, f"write `{name}: …`")
-            elif not _holds_template(task.options[name]):
+            elif (held := _template_in(_values(task, name))) is None:
                 self._option(task, option, task.options[name])
             elif not option.templated:
                 message = f"`{name}` must be known before anything runs, so it cannot hold a template"
-                path = ("options", name, *(_template_in(task.options[name]) or ()))
+                path = ("options", name, *held)
                 self._say(task, path, "template-not-allowed", message, "write the value itself")
         if kind.options:
             for name in task.options:
@@ -375,6 +375,14 @@ def _shortened(message: str) -> str:
 
 def _holds_template(value: Any) -> bool:
     return _template_in(value) is not None
+
+
+def _values(task: Task, name: str) -> Any:
+    """Return an option without what is an expression anyway, with or without braces: the rules of a decision."""
+    value = task.options[name]
+    if task.type != "decision" or name != "conditions" or not isinstance(value, list):
+        return value
+    return [each if not isinstance(each, dict) else {**each, "rule": None} for each in value]
 
 
 def _template_in(value: Any) -> Path | None:

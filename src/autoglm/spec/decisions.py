@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from autoglm.spec.model import Path, Task
@@ -33,7 +33,11 @@ def worked_options(task: Task) -> dict[str, Any]:
 
 def decision_actions(task: Task) -> Iterator[tuple[str, Path]]:
     """Yield the targets that a decision may choose, and where they stand."""
-    options = task.options
+    return actions_in(task.options)
+
+
+def actions_in(options: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    """Yield the same from a decision's options, which need not be right."""
     conditions = options.get("conditions")
     for number, condition in enumerate(conditions if isinstance(conditions, list) else ()):
         action = condition.get("action") if isinstance(condition, dict) else None

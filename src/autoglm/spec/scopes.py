@@ -24,8 +24,6 @@ class Upstream:
     accepts: frozenset[Outcome] | None = None
     is_data: bool = False
     is_branch: bool = False
-    is_implied: bool = False
-    """It is a branch of the decision, which nothing else makes it depend on."""
 
 
 @dataclass(slots=True)
@@ -67,7 +65,7 @@ class TaskInfo:
         while stack:
             index, edge = stack.pop()
             upstream = self.scope.tasks[index]
-            if not edge.is_implied:
+            if not edge.is_branch:
                 found[index] = upstream
             elif index not in passed:
                 passed.add(index)
@@ -270,6 +268,5 @@ def _add_branches(info: TaskInfo) -> None:
         index = names.get(action)
         info.targets.setdefault(action, (path, index))
         if index is not None and index != info.index:
-            edge = info.scope.tasks[index].upstreams.setdefault(info.index, Upstream(path, is_implied=True))
+            edge = info.scope.tasks[index].upstreams.setdefault(info.index, Upstream(path))
             edge.is_branch = True
-            edge.is_implied = edge.is_implied or edge.is_data

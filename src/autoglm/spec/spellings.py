@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from autoglm.base.diagnostics import did_you_mean
+from autoglm.spec.decisions import actions_in
 from autoglm.spec.model import Path
 from autoglm.spec.tree import shorten
 from autoglm.spec.values import MAX_NAME, Values, describe, name_fault
@@ -52,7 +54,7 @@ SECTIONS = ("on_error", "finally")
 """Tasks that run at the run's end: when it failed, and in any case."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """One task as a spelling gives it: its name, what its author wrote, and where."""
 
@@ -61,8 +63,10 @@ class Entry:
     path: Path
     name_path: Path
     name_is_key: bool = False
-    after: str | None = None
-    """The task that stands before it in a playbook."""
+    after: Sequence[str] = ()
+    """The tasks that it follows in a playbook: the one before it, or every branch of a decision before it."""
+    after_called: Sequence[str] = ()
+    """The same of what decisions lead to that is no task of the file: functions, if they are there."""
 
 
 @dataclass(slots=True)
@@ -131,7 +135,6 @@ def read_entries(
     if not items:
         values.error("no-tasks", "there is no task here", path, hint="add one with a `name`")
     entries: list[Entry] = []
-    before: str | None = None
     for index, body in enumerate(items):
         place = path if alone else (*path, index)
         if not isinstance(body, dict):
@@ -141,10 +144,43 @@ def read_entries(
         key = "decision_node" if "name" not in body and "decision_node" in body else "name"
         name = _read_name(values, body, key, place)
         if name is not None:
-            entries.append(Entry(name, body, place, (*place, key), after=before))
-            before = name if follow else None
+            entries.append(Entry(name, body, place, (*place, key)))
+    if follow:
+        _follow(entries)
     _refuse_repeats(values, entries)
     return entries
+
+
+def _follow(entries: list[Entry]) -> None:
+    """Let each task of a playbook follow the one before.
+
+    A branch follows its decision alone. What stands after the last of the branches follows them all: it comes whichever
+    was taken. Actions that are no tasks of the list may be functions, and count as tasks then.
+    """
+    places = {entry.name: number for number, entry in enumerate(entries)}
+    chosen: dict[str, str] = {}
+    awaited: set[str] = set()
+    ends: list[str] = []
+    for number, entry in enumerate(entries):
+        if entry.name in chosen:
+            entry.after = (chosen[entry.name],)
+            awaited.discard(entry.name)
+        elif awaited:
+            before = entries[number - 1].name
+            entry.after = (before,)
+            ends = [name for name in ends if name != before]
+        else:
+            entry.after = [name for name in ends if name in places]
+            entry.after_called = [name for name in ends if name not in places]
+            ends = []
+        is_decision = not entry.body.keys().isdisjoint(("decision_node", "conditions", "branches"))
+        actions = dict.fromkeys(action for action, _ in actions_in(entry.body)) if is_decision else {}
+        later = {action for action in actions if places.get(action, -1) > number}
+        chosen |= dict.fromkeys(later, entry.name)
+        awaited |= later
+        ends += [action for action in actions if action not in places]
+        if not later:
+            ends.append(entry.name)
 
 
 def _read_name(values: Values, body: dict[str, Any], key: str, path: Path) -> str | None:

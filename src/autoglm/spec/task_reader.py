@@ -176,8 +176,8 @@ class TaskReader:
                 self.values.error("key-twice", message, (*entry.path, "needs"), key=True)
             else:
                 upstreams = task_fields.depends_on(self.values, body["needs"], entry.path, "needs")
-        if entry.after is not None:
-            upstreams.setdefault(entry.after, None)
+        for name in (*entry.after, *(name for name in entry.after_called if name in self.catalog.functions)):
+            upstreams.setdefault(name, None)
         return upstreams
 
     def _type(self, entry: Entry) -> tuple[str, str | None]:

@@ -13,7 +13,7 @@ Parameters are filled by name. For each one the first of these that has it:
 8. if several are left: the fields of those names in the single upstream's result;
 9. its own default.
 
-What a decision chose, and nothing else comes before, has the decision's upstreams in the place of the decision.
+What a decision chose has the decision's upstreams in the place of the decision; by its name it has that as well.
 """
 
 from __future__ import annotations
