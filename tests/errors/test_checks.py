@@ -91,6 +91,18 @@ def test_types_and_options(scene: Scene) -> None:
     )
 
 
+def test_functions_that_decisions_call(scene: Scene) -> None:
+    checked(
+        scene,
+        """
+        tasks:
+          - {name: a, conditions: [{rule: run.id > "", action: pair}, {rule: run.id < "", action: done}]}
+          - {name: b, depends_on: a, conditions: [{rule: run.id > "", action: done}]}
+        """,
+    )
+    scene.shows("missing-parameter", "duplicate-name")
+
+
 def test_prompts(scene: Scene) -> None:
     checked(
         scene,
