@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -143,6 +144,28 @@ def test_a_run_comes_to_its_end_though_nobody_reads(
     assert text.count(b"printed by a handler") == 3000
     assert b"run r succeeded" in text
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGHUP], [signal.SIGINT, signal.SIGINT]])
+def test_who_is_told_to_stop_waits_for_no_reader(
+    autoglm: Autoglm, project: Path, environment: dict[str, str], signals: list[signal.Signals]
+) -> None:
+    flow = NOISY + "  - {name: gate, depends_on: say}\n"
+    (project / "noisy.yaml").write_text(flow)
+    arguments = [*COMMAND, "run", "noisy.yaml", "--run-id", "r", "-v"]
+    with subprocess.Popen(arguments, cwd=project, env=environment, stdout=subprocess.PIPE) as process:
+        try:
+            end = time.monotonic() + 30
+            while not (project / "at-the-gate").exists():
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            for each in signals:
+                process.send_signal(each)
+                time.sleep(0.3)
+            assert process.wait(30) == 130
+        finally:
+            process.kill()
+    assert status(autoglm)() == "paused"
 
 
 def test_a_terminal_that_was_stopped_stops_no_run(terminal: Open, autoglm: Autoglm, project: Path) -> None:

@@ -8,14 +8,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Protocol
 
 _TERMINATIONS = (signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 1.0
 """Seconds after which an event loop that has not heard counts as deaf."""
+_NOTED = 0.2
+"""Seconds for the journal to note that the run was paused, before what runs is stopped."""
 _HELD = b"\na function holds the event loop and does not let go; Ctrl-C leaves at once\n"
 
 
@@ -25,6 +27,17 @@ class Stoppable(Protocol):
     def drain(self) -> None: ...
 
     def abort(self) -> None: ...
+
+
+@contextmanager
+def ended_by_termination() -> Iterator[None]:
+    """Let TERM and HUP end the process at once with 130, where nothing that runs must be told before."""
+    before = {number: signal.signal(number, lambda *_: os._exit(130)) for number in _TERMINATIONS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Interrupts:
@@ -66,7 +79,12 @@ class Interrupts:
         if self._is_deaf:
             self._leave()
         self._count = 2
-        self._ask(self._abort)
+        self._ask(self._terminate)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Return whether it was asked for that nothing is waited for."""
+        return self._count > 1
 
     def _ask(self, request: Callable[[], None]) -> None:
         self._asked += 1
@@ -94,6 +112,11 @@ class Interrupts:
     def _abort(self) -> None:
         self._say("stopping now; Ctrl-C again leaves at once", time.time())
         self._session.abort()
+
+    def _terminate(self) -> None:
+        self._say("stopping now", time.time())
+        self._session.drain()
+        self._loop.call_later(_NOTED, self._session.abort)
 
     def _leave(self) -> None:
         with suppress(OSError, RuntimeError):  # it came in the middle of a write: the screen stays as it is

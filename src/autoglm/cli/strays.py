@@ -18,12 +18,10 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from autoglm.base.errors import AutoglmError
-from autoglm.cli.outlet import drain, outlet
+from autoglm.cli.outlet import MOST_WAITING, drain, outlet
 from autoglm.executors.failures import describe
 from autoglm.runtime.prints import Printed
 
-_MOST = 1000
-"""Lines that may wait to be shown: whoever writes faster than a screen can show loses lines, not our memory."""
 _CHUNK = 65536
 
 Show = Callable[[str, str], bool]
@@ -36,7 +34,7 @@ class Strays:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: list[tuple[str, str]] = []
-        self._lost = 0
+        self._size = self._lost = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._show: Show | None = None
         self.scrub: Callable[[str], str] = str
@@ -46,9 +44,10 @@ class Strays:
     def put(self, stream: str, text: str, *, is_ours: bool = False) -> None:
         """Take a line; from any thread."""
         with self._lock:
-            if len(self._waiting) >= _MOST and not is_ours:
+            if self._size >= MOST_WAITING and not is_ours:
                 self._lost += 1
                 return
+            self._size += len(text)
             self._waiting.append((stream, text))
             is_first = len(self._waiting) == 1
         if is_first and self._loop is not None:
@@ -65,7 +64,7 @@ class Strays:
     def flush(self) -> None:
         """Show what has come."""
         with self._lock:
-            waiting, self._waiting = self._waiting, []
+            waiting, self._waiting, self._size = self._waiting, [], 0
             lost, self._lost = self._lost, 0
         if self._show is None:
             return
@@ -179,7 +178,7 @@ class _Pump:
             ready, _, _ = select.select([*ends, self._wake], [], [])
             is_over = self._wake in ready
             for end in ends if is_over else ends.intersection(ready):
-                left = _MOST * _CHUNK  # a writer that lives on must not keep us here
+                left = MOST_WAITING  # a writer that lives on must not keep us here
                 while left > 0 and (data := _read_now(end)):
                     pieces[self._ends[end]].feed(data)
                     left = left - len(data) if is_over else 0

@@ -8,12 +8,13 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from autoglm.base.errors import AutoglmError, StoreError
 from autoglm.cli.entry import FAILED, INTERRUPTED, SUCCEEDED
-from autoglm.cli.interrupts import Interrupts
+from autoglm.cli.interrupts import Interrupts, ended_by_termination
 from autoglm.cli.measure import harmless
 from autoglm.cli.outlet import MOST_WAITING, backlog, drain
 from autoglm.cli.output import is_terminal, say_json, warn
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 _LAST_WORDS = 1.0
-"""Seconds for what was said last to reach a terminal, when a third Ctrl-C ends the process."""
+"""Seconds for what was said last to reach its reader, when the process is to end at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def drive(session: Session, start: Start, manner: Manner) -> int:
     """Drive a run to its end, or to where Ctrl-C leaves it; tell what happens; return the exit code."""
     gc.freeze()  # what has been loaded stays: only what the run makes is worth looking through
     gc.enable()
-    with apart() as strays:
+    with ended_by_termination(), apart() as strays:
         return run_to_end(lambda: _drive(session, start, manner, strays))
 
 
@@ -136,7 +137,20 @@ async def _drive(session: Session, start: Start, manner: Manner, strays: Strays)
         say_json(report.as_dict())
     else:
         show_summary(report, view, time.time(), quiet=manner.quiet, where=where_option(session))
-    return exit_code(report.status)
+    code = exit_code(report.status)
+    if interrupts.is_stopping:
+        _let_go(code)
+    return code
+
+
+def _let_go(code: int) -> None:
+    """End the process at once when nobody reads what it says: whoever stopped it does not wait for a reader."""
+    streams = sys.stdout, sys.stderr
+    for stream in streams:
+        with suppress(OSError):
+            drain(stream, _LAST_WORDS)
+    if any(map(backlog, streams)):
+        os._exit(code)
 
 
 def exit_code(status: str) -> int:
