@@ -276,7 +276,7 @@ def forks(): return os.fork() and None
 async def async_forks(): return os.fork() and None
 def goodbye(): atexit.register(lambda: print("goodbye"))
 def raw(): os.write(1, b"raw\\n" * 100_000)
-async def async_raw(): os.write(1, b"raw\\n" * 100_000)
+async def async_raw(): os.write(1, (b"raw" * 300 + b"\\n") * 8_000)
 def program(): subprocess.run(["echo", "from a program"], check=True)
 def data(): sys.stdout.buffer.write(b"bytes\\n")
 def closes(): sys.stdout.close()
