@@ -312,6 +312,26 @@ def test_what_waits_is_listed_told_of_when_continued_and_need_not_be_waited_for(
     assert autoglm("list", "--status", "wating").stderr.count("did you mean `waiting`?") == 1
 
 
+def test_an_iteration_whose_result_went_on_says_so_and_inner_loops_are_not_counted_together(
+    autoglm: Autoglm, project: Path
+):
+    (project / "inner.yaml").write_text(
+        """
+tasks:
+  - name: outer
+    loop: {until: index >= 2, max_iterations: 5}
+    tasks:
+      - {name: inner, handler: quick, loop: [1, 2], with: {n: "{{ item }}"}}
+"""
+    )
+    done = autoglm("run", "inner.yaml", "--run-id", "i1")
+    assert "4 items" not in done.stdout
+    assert "not kept by itself" in autoglm("show", "i1", "outer[0]").stdout
+    shown = json.loads(autoglm("show", "i1", "outer[0]", "--json").stdout)
+    assert (shown["result"], shown["result_kept"]) == (None, False)
+    assert "result_kept" not in json.loads(autoglm("show", "i1", "outer", "--json").stdout)
+
+
 def test_what_waits_inside_the_items_of_a_loop_is_told_when_it_is_continued(autoglm: Autoglm, project: Path):
     ask = "{name: ask, type: approval, message: 'is {{ item }} good?'}"
     group = f"loop: [a, b]\n    tasks:\n      - {ask}\n      - {{name: go, handler: quick, depends_on: ask}}"

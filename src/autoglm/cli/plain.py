@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from autoglm.base.durations import format_duration
 from autoglm.cli.measure import clip, duration_of, harmless
 from autoglm.cli.outlet import MOST_WAITING, backlog
-from autoglm.cli.rows import TaskView
+from autoglm.cli.rows import Progress, TaskView
 from autoglm.cli.view import Change, RunView
 from autoglm.engine.waiting import in_words
 
@@ -119,7 +119,8 @@ def _sentence(change: Change) -> str:
     took = "" if change.seconds is None else f" after {duration_of(change.seconds)}"
     if status == "running":
         if change.view.is_loop and not change.is_item:
-            total = change.view.progress.total if change.view.progress is not None else None
+            progress = _own_progress(change)
+            total = progress.total if progress is not None else None
             return f"{task} started" + (f", {total:,} items" if total is not None else "")
         return f"{task} started" if change.attempt <= 1 else f"{task} started, attempt {change.attempt}"
     if status == "succeeded":
@@ -139,11 +140,16 @@ def _sentence(change: Change) -> str:
 
 
 def _items_told(change: Change) -> str:
-    progress = change.view.progress
+    progress = _own_progress(change)
     if progress is None or change.is_item:
         return ""
     failed = f", {progress.failed:,} failed" if progress.failed else ""
     return f", {progress.ended:,} items{failed}"
+
+
+def _own_progress(change: Change) -> Progress | None:
+    """Return the progress of this loop alone; a loop within another one is counted with the others of its name."""
+    return None if change.view.is_repeated else change.view.progress
 
 
 def _tail(detail: str) -> str:

@@ -23,6 +23,8 @@ class Found:
 
     value: Any = None
     failure: Failure | None = None
+    is_kept: bool = True
+    """False where it succeeded and what it gave went into others' results alone."""
 
 
 def run_facts(store: Store, run_id: str) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def task_result(session: Session, run_id: str, row: TaskRow) -> Found:
             case m.TaskSucceeded() if event.blob is not None or (event.result is not m.ABSENT and bytes(event.result)):
                 return Found(_value(store, event.result, event.blob))
             case m.TaskSucceeded():
-                return Found(_composed(session, run_id, row.task))
+                return _composed(session, run_id, row.task)
             case m.AttemptFailed() | m.TaskFailed():
                 return Found(failure=event.failure)
             case _:
@@ -65,7 +67,7 @@ def _value(store: Store, raw: Any, blob: m.Blob | None) -> Any:
     return jsonvalue.decode(store.get_blob(blob.digest) if blob is not None else bytes(raw))
 
 
-def _composed(session: Session, run_id: str, task: str) -> Any:
+def _composed(session: Session, run_id: str, task: str) -> Found:
     run, _, _ = session.open_run(run_id)
     scope = run.root
     parts = task.split(".")
@@ -74,13 +76,14 @@ def _composed(session: Session, run_id: str, task: str) -> Any:
         local = scope.plan.names.get(name)
         instance = scope.instances[local] if local is not None else None
         if instance is None:
-            return None
+            break
         if place + 1 == len(parts):
             if bracket and instance.loop is not None:
                 results = dict(enumerate(instance.loop.results))  # one that repeats keeps those that it collects
-                return jsonvalue.decode(stored_text(results.get(int(number[:-1])), run.load))
-            return run.result_of(instance)
+                kept = results.get(int(number[:-1]))
+                return Found(is_kept=False) if kept is None else Found(jsonvalue.decode(stored_text(kept, run.load)))
+            return Found(run.result_of(instance))
         if bracket or instance.child is None:  # the inside of a finished item is not kept
-            return None
+            break
         scope = instance.child
-    return None
+    return Found(is_kept=False)

@@ -253,7 +253,7 @@ def _show_task(session: Session, row: RunRow, task: str, *, as_json: bool) -> No
         data = task_data(found)
         if failure is not None and data["error"] is not None:
             data["error"] |= {"hint": failure.hint, "details": failure.details}
-        say_json({**data, "result": result.value})
+        say_json({**data, "result": result.value, **({} if result.is_kept else {"result_kept": False})})
         return
     say(f"task      {harmless(found.task)}  (run {row.run_id})")
     say(f"status    {found.status}, {found.attempts} attempt{'s' if found.attempts != 1 else ''}")
@@ -267,7 +267,9 @@ def _show_task(session: Session, row: RunRow, task: str, *, as_json: bool) -> No
         say("raised at:")
         for line in trace.split("\n"):
             say(harmless(line))
-    if found.status == "succeeded":
+    if found.status == "succeeded" and not result.is_kept:
+        say("result    not kept by itself: it went into what was made of it")
+    elif found.status == "succeeded":
         say("result:")
         for line in clipped_json(result.value, f"autoglm show {row.run_id} '{found.task}' --json"):
             say(line)
