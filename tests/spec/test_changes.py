@@ -83,6 +83,14 @@ def test_how_a_loop_is_paced_is_no_change_of_its_result() -> None:
     assert changed(old, flow(task(loop=Loop(over=[1])))) == [("a", Kind.CHANGED, ("loop",))]
 
 
+def test_more_iterations_are_a_change_only_where_reaching_them_gives_a_result() -> None:
+    for on_limit, kind in (("fail", Kind.TUNED), ("succeed", Kind.CHANGED)):
+        old, new = (
+            flow(task(loop=Loop(until="result > 3", max_iterations=most, on_limit=on_limit))) for most in (3, 9)
+        )
+        assert changed(old, new) == [("a", kind, ("loop",))]
+
+
 def test_variables_concern_those_that_read_them() -> None:
     tasks = (
         task(arguments={"n": "{{ vars.one }}"}),

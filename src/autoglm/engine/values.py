@@ -87,5 +87,5 @@ def limit_reached(node: Node, limit: int) -> Failure:
     condition = None if loop is None else loop.until if loop.until is not None else loop.while_
     stands = "is still false" if loop is not None and loop.until is not None else "is still true"
     message = f"after {limit} iterations (`max_iterations`), `{condition}` {stands}"
-    hint = "raise `max_iterations`, or write `on_limit: succeed` to take the last result"
+    hint = "`autoglm retry` allows it as many again; or raise `max_iterations`, or write `on_limit: succeed`"
     return Failure("loop-limit", message, ("loop-limit",), retryable=False, hint=hint)

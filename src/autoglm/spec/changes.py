@@ -204,8 +204,10 @@ def _code_differs(old: Definition, new: Definition, task: Task) -> Iterator[str]
 
 def _fields(task: Task) -> dict[str, Any]:
     found = task.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=set(NOT_PART))
-    if isinstance(found.get("loop"), dict):
-        found["loop"] = {name: value for name, value in found["loop"].items() if name not in _LOOP_TUNING}
+    loop = found.get("loop")
+    if isinstance(loop, dict):
+        tuning = _LOOP_TUNING if loop.get("on_limit") == "succeed" else _LOOP_TUNING | {"max_iterations"}
+        found["loop"] = {name: value for name, value in loop.items() if name not in tuning}
     return found
 
 
