@@ -141,7 +141,8 @@ class _Checker:
                     message = f"`{task.name}` has no `{name}`, which a task of type `{task.type}` needs"
                     self._say(task, (), "missing-option", message, f"write `{name}: …`")
             elif (held := _template_in(_values(task, name))) is None:
-                self._option(task, option, task.options[name])
+                if task.type != "decision" or name in _READ_UNCHECKED:  # the others' reader says it in better words
+                    self._option(task, option, task.options[name])
             elif not option.templated:
                 message = f"`{name}` must be known before anything runs, so it cannot hold a template"
                 path = ("options", name, *held)
@@ -375,6 +376,10 @@ def _shortened(message: str) -> str:
 
 def _holds_template(value: Any) -> bool:
     return _template_in(value) is not None
+
+
+_READ_UNCHECKED = frozenset({"prompt", "prompt_template", "system"})
+"""Options of a decision whose kind its reader does not look at."""
 
 
 def _values(task: Task, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Functions that decisions name as actions: tasks like any other, given what the decision was given."""
+"""Decisions in whole runs: what they call, what follows them, and what is wrong with one."""
 
 from __future__ import annotations
 
@@ -89,3 +89,17 @@ async def test_a_rule_may_stand_in_braces(calling: House) -> None:
     refused = flow.replace("action: zero", "action: '{{ inputs.y }}'")
     with pytest.raises(SpecError, match="cannot hold a template"):
         await calling.run(refused)
+
+
+@pytest.mark.parametrize("wrong", ["default: [x]", "mode: some", "trusted: 3", "llm: 3", "min_confidence: 2"])
+async def test_what_is_wrong_with_a_decision_is_told_once(calling: House, wrong: str) -> None:
+    kinds = {
+        "trusted": "model: a.skops, features: [1], ",
+        "min_confidence": "llm: m, prompt: x, branches: [zero, wait], ",
+    }
+    kind = kinds.get(wrong.partition(":")[0], "")
+    rules = "" if "llm" in kind + wrong else "conditions: [{rule: run.id > '', action: zero}], "
+    with pytest.raises(SpecError) as caught:
+        await calling.run(f"tasks: [{{name: a, {kind}{rules}{wrong}}}]")
+    codes = [each.code for each in caught.value.diagnostics if each.code in ("wrong-kind", "invalid-option")]
+    assert codes == ["wrong-kind"]
