@@ -145,3 +145,50 @@ def test_what_waits_for_a_person_is_told_for_whom() -> None:
     assert found.summary.startswith("it waits for an answer")
     assert len(found.waits) == 1
     assert [link.task for link in story(run, "ship").causes] == ["ask"]
+
+
+def test_a_run_names_the_failure_that_failed_it_and_marks_what_was_tolerated() -> None:
+    run = world(task("tol", on_error="continue"), task("slow"), task("bad", "slow"))
+    run.fail("tol")
+    run.pass_time(1.0)
+    assert explain_run(run.replayed()).summary == "it is running"
+    run.succeed("slow")
+    run.fail("bad")
+    found = explain_run(run.replayed())
+    assert found.summary == "it failed because `bad` did: boom: it went wrong"
+    assert [(link.task, link.tolerated) for link in found.first_failed] == [("bad", False), ("tol", True)]
+
+
+def test_what_failed_inside_something_that_was_tolerated_is_tolerated_too() -> None:
+    some = each(1, 2, min_success=0.5)
+    run = world(group("g", task("x"), on_error="continue"), task("l", loop=some), task("bad", "g l"))
+    run.fail("g.x")
+    run.pass_time(1.0)
+    run.fail("l[0]")
+    run.succeed("l[1]")
+    run.fail("bad")
+    found = explain_run(run.replayed())
+    assert [(link.task, link.tolerated) for link in found.first_failed] == [
+        ("bad", False),
+        ("g.x", True),
+        ("l[0]", True),
+    ]
+
+
+def test_outputs_that_failed_are_what_the_run_failed_by() -> None:
+    run = world(task("tol", on_error="continue"), outputs={"x": "{{ tasks.tol.result.x }}"})
+    run.fail("tol")
+    assert explain_run(run.replayed()).summary.startswith("it failed: outputs-failed: ")
+
+
+def test_what_could_not_be_rolled_back_is_told() -> None:
+    run = world(task("b", rollback=task("undo")), task("c", "b"))
+    run.succeed("b")
+    run.fail("c")
+    run.fail("b~rollback", "stuck", retryable=False)
+    found = explain_run(run.replayed())
+    assert found.summary == (
+        "it failed because `c` did: boom: it went wrong; "
+        "`b` could not be rolled back (rollback-failed) and is still in place"
+    )
+    assert found.not_rolled_back == [Link("b", "succeeded", "stuck: it went wrong")]

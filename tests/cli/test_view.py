@@ -301,3 +301,12 @@ def test_the_end_of_a_call_stands_below_the_call():
 def test_static_paths():
     assert static_path("a") == "a"
     assert static_path("outer[3].inner[0].leaf") == "outer.inner.leaf"
+
+
+def test_a_failure_that_counts_is_kept_however_many_were_tolerated():
+    view = view_of(work("may", on_error="continue", loop=Loop(over=list(range(30)))), work("bad"))
+    for n in range(30):
+        view.take(m.AttemptFailed(f"may[{n}]", 1, BAD), 1.0)
+    view.take(m.AttemptFailed("bad", 1, BAD), 1.0)
+    assert "bad" in [failed.task for failed in view.failures]
+    assert view.failure_count == 31

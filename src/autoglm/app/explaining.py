@@ -6,7 +6,7 @@ written, and no lease is taken. What templates read is told without secrets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -15,7 +15,6 @@ import msgspec
 from autoglm.base import jsonvalue
 from autoglm.base.errors import Failure
 from autoglm.base.redaction import MASK, redact
-from autoglm.engine import messages as m
 from autoglm.engine import undoing
 from autoglm.engine.joins import outcome
 from autoglm.engine.machine import Run
@@ -44,6 +43,8 @@ class Link(msgspec.Struct, frozen=True):
     task: str
     status: str
     why: str
+    tolerated: bool = False
+    """It failed, and what it belongs to goes on all the same."""
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -95,8 +96,11 @@ class RunStory(msgspec.Struct, frozen=True):
     counts: dict[str, int]
     summary: str
     first_failed: list[Link]
-    """What failed by itself, first things first."""
+    """What failed by itself: what the run failed by, then first things first; what was tolerated comes last."""
     failed: int
+    not_rolled_back: list[Link]
+    """What should have been undone, and is still in place because its rollback failed; the first few."""
+    not_undone: int
     hanging: list[str]
     """What did not run because of it, or waits for what has not ended; the first few."""
     hangs: int
@@ -195,12 +199,12 @@ def _summary(run: Run, instance: Instance, causes: list[Link]) -> str:
         return f"it failed: {why}{root if instance.is_composite else ''}"
     if status is _S.CANCELLED:
         return f"it was cancelled{': ' + instance.reason if instance.reason else ''}{root}"
-    if status is _S.SUCCEEDED:
+    if status in (_S.SUCCEEDED, _S.ROLLED_BACK):
         if failure is not None:
             return f"it failed ({failure.code}: {failure.message}) and {_instead(instance)}"
         if node.kind is NodeKind.DECISION:
             return f"it decided: {_clip(run.result_of(instance))}"
-        return f"it ran because {_because_of_upstreams(instance)}"
+        return f"it ran because {_because_of_upstreams(instance)}{_undone(instance)}"
     if status is _S.RUNNING:
         if instance.is_replaced and failure is not None:
             return f"it failed ({failure.code}: {failure.message}) and {_instead(instance)}"
@@ -215,6 +219,15 @@ def _summary(run: Run, instance: Instance, causes: list[Link]) -> str:
             return f"it waits for {'an answer: ' if question.kind in ('approval', 'effects') else ''}{reason}"
         return f"it is parked{': ' + reason if reason else ''}"
     return f"it has not begun{root}"
+
+
+def _undone(instance: Instance) -> str:
+    """Return what became of undoing something that succeeded."""
+    if instance.status is _S.ROLLED_BACK:
+        return "; it succeeded and was rolled back"
+    if instance.undo is not None and instance.undo.status in FAILURES:
+        return "; its rollback failed, so what it did is still in place"
+    return ""
 
 
 def _times(attempts: int) -> str:
@@ -245,6 +258,8 @@ def _because_of_upstreams(instance: Instance) -> str:
 
 
 def _ended(upstream: Instance) -> str:
+    if upstream.status is _S.ROLLED_BACK:
+        return "succeeded (rolled back since)"
     return outcome(upstream).value if upstream.is_final else upstream.status.value
 
 
@@ -257,7 +272,7 @@ def _link(instance: Instance) -> Link:
     why = instance.reason or ""
     if instance.failure is not None:
         why = f"{instance.failure.code}: {instance.failure.message}"
-    return Link(instance.id, instance.status.value, why)
+    return Link(instance.id, instance.status.value, why, instance.status in FAILURES and _is_tolerated(instance))
 
 
 # --------------------------------------------------------------------------------------------------------------- causes
@@ -290,13 +305,24 @@ def _failed_part(instance: Instance) -> Instance | None:
     if instance.loop is not None:
         kept = instance.loop.kept.values()
         return next((item for item in kept if item.id == instance.loop.first_failure), next(iter(kept), None))
-    if instance.child is not None and instance.child.failed:
-        return instance.child.instances[instance.child.plan.names[instance.child.failed[0]]]
     end = None if instance.child is None else instance.child.end
-    for section in end.sections.values() if end is not None else ():
-        if section.failed:
-            return section.instances[section.plan.names[section.failed[0]]]
-    return None
+    scopes = [instance.child, *(end.sections.values() if end is not None else ())]
+    return next((part for scope in scopes if scope is not None and (part := _first_failed(scope)) is not None), None)
+
+
+def _first_failed(scope: Scope) -> Instance | None:
+    """Return the task whose failure is that of its scope."""
+    return scope.instances[scope.plan.names[scope.failed[0]]] if scope.failed else None
+
+
+def _is_tolerated(instance: Instance) -> bool:
+    """Return whether something failed, and what it lies in goes on or succeeded all the same."""
+    for at in instance.path():
+        around = [at] if at.index is None else [at, at.scope.instances[at.node.local]]
+        for each in around:
+            if each is not None and (each.node.tolerated or (each.is_final and not each.is_failure)):
+                return True
+    return False
 
 
 def _skipper(instance: Instance) -> Instance | None:
@@ -390,9 +416,8 @@ def explain_run(run: Run) -> RunStory:
     """Return why a run stands as it does: what failed first, what hangs on it, what runs and what waits for what."""
     scopes = [run.root, *run.sections.values()]
     every = [each for scope in scopes for each in _all(scope)]
-    failed = sorted(
-        (each for each in every if _fails_alone(each)), key=lambda each: (each.ended_at or 0.0, each.number)
-    )
+    culprit = _culprit(run)
+    failed = _in_order((each for each in every if _fails_alone(each)), culprit)
     hanging = [each for each in every if each.status is _S.SKIPPED and each.upstream_failed]
     waiting = [each for each in every if each.status in (_S.RETRYING, _S.PAUSED)]
     pending = [] if run.is_final else [each for scope in scopes for each in _pending(scope)]
@@ -402,9 +427,11 @@ def explain_run(run: Run) -> RunStory:
     return RunStory(
         status=run.status.value,
         counts={status.value: count for status, count in run.counts.items() if count},
-        summary=_run_summary(run, failed),
+        summary=_run_summary(run, failed, culprit),
         first_failed=[_link(each) for each in failed[:_SHOWN]],
         failed=len(failed),
+        not_rolled_back=[_stuck(task, failure) for task, failure in islice(run.stuck.items(), _SHOWN)],
+        not_undone=len(run.stuck),
         hanging=[each.id for each in hangs[:_SHOWN]],
         hangs=len(hangs),
         running=sorted(run.attempts)[:_SHOWN],
@@ -413,16 +440,52 @@ def explain_run(run: Run) -> RunStory:
     )
 
 
-def _run_summary(run: Run, failed: list[Instance]) -> str:
+def _culprit(run: Run) -> Instance | None:
+    """Return what the run failed by, down to what failed by itself; None when that is no task."""
+    found = _first_failed(run.root)
+    if found is None and (run.ending is None or run.ending.failure is None):
+        found = next((part for scope in run.sections.values() if (part := _first_failed(scope)) is not None), None)
+    while found is not None and (part := _failed_part(found)) is not None:
+        found = part
+    return found
+
+
+def _in_order(failed: Iterable[Instance], culprit: Instance | None) -> list[Instance]:
+    """Return what failed: what the run failed by, the others as they did, last those that may fail."""
+    return sorted(
+        failed, key=lambda each: (each is not culprit, _is_tolerated(each), each.ended_at or 0.0, each.number)
+    )
+
+
+def _stuck(task: str, failure: Failure | None) -> Link:
+    why = "its rollback did not succeed" if failure is None else f"{failure.code}: {failure.message}"
+    return Link(task, _S.SUCCEEDED.value, why)
+
+
+def _run_summary(run: Run, failed: list[Instance], culprit: Instance | None) -> str:
+    return f"{_how_it_stands(run, failed, culprit)}{_left_in_place(run)}"
+
+
+def _left_in_place(run: Run) -> str:
+    if not run.stuck:
+        return ""
+    more = f" and {len(run.stuck) - 1} more" if len(run.stuck) > 1 else ""
+    first = next(iter(run.stuck))
+    stands = "are" if more else "is"
+    return f"; `{first}`{more} could not be rolled back (rollback-failed) and {stands} still in place"
+
+
+def _how_it_stands(run: Run, failed: list[Instance], culprit: Instance | None) -> str:
     if run.status.value == "failed":
-        if not failed:
-            return f"it failed: {run.failure.message}" if run.failure is not None else "it failed"
-        return f"it failed because `{failed[0].id}` did: {_link(failed[0]).why}"
+        if culprit is not None:
+            return f"it failed because `{culprit.id}` did: {_link(culprit).why}"
+        return "it failed" if run.failure is None else f"it failed: {run.failure.code}: {run.failure.message}"
     if run.status.value == "succeeded":
         tolerated = f", though {len(failed)} that may fail did" if failed else ""
         return f"it succeeded{tolerated}"
-    if failed:
-        return f"it is {run.status.value}, and `{failed[0].id}` has failed: {_link(failed[0]).why}"
+    first = culprit or next((each for each in failed if not _is_tolerated(each)), None)
+    if first is not None:
+        return f"it is {run.status.value}, and `{first.id}` has failed: {_link(first).why}"
     if run.status.value == "paused" and run.pause_reason:
         return f"it is paused: {run.pause_reason}"
     return f"it is {run.status.value}"
@@ -460,55 +523,3 @@ def _pending(scope: Scope) -> Iterator[Instance]:
         instance = scope.instance(local)
         if instance.status is _S.PENDING and scope.chosen in (None, local):
             yield instance
-
-
-# ------------------------------------------------------------------------------------------------------------- attempts
-
-
-class Tried(msgspec.Struct, frozen=True):
-    """One attempt of a task: when, how it ended, and with what."""
-
-    attempt: int
-    started_at: float
-    ended_at: float | None = None
-    outcome: str = "running"
-    code: str | None = None
-    message: str | None = None
-    classes: list[str] = []
-    retry_at: float | None = None
-
-
-def note_attempt(tried: dict[int, Tried], event: m.Event, at: float) -> None:
-    """Take what an event of a task says about its attempts into ``tried``, by number."""
-    replace = msgspec.structs.replace
-    match event:
-        case m.AttemptStarted():
-            tried[event.attempt] = Tried(event.attempt, at)
-        case m.AttemptSucceeded() if event.attempt in tried:
-            tried[event.attempt] = replace(tried[event.attempt], ended_at=at, outcome="succeeded")
-        case m.AttemptFailed() if event.attempt in tried:
-            failure = event.failure
-            tried[event.attempt] = replace(
-                tried[event.attempt],
-                ended_at=at,
-                outcome="timeout" if event.timeout else "failed",
-                code=failure.code,
-                message=failure.message[:_CLIP],
-                classes=list(failure.classes),
-                retry_at=event.retry_at,
-            )
-        case m.AttemptCancelled() if event.attempt in tried:
-            why = event.reason or None
-            tried[event.attempt] = replace(tried[event.attempt], ended_at=at, outcome="cancelled", message=why)
-        case m.StandInCalled() if tried:
-            last, failure = max(tried), event.failure
-            outcome = "timeout" if event.final == "timeout" else "failed"
-            tried[last] = replace(
-                tried[last], ended_at=at, outcome=outcome, code=failure.code, message=failure.message[:_CLIP],
-                classes=list(failure.classes),
-            )  # fmt: skip
-        case m.TaskDegraded() if tried and tried[max(tried)].ended_at is None:
-            last = max(tried)
-            tried[last] = replace(
-                tried[last], ended_at=at, outcome="degraded", code=event.failure.code, message=event.failure.message
-            )

@@ -70,6 +70,8 @@ class TaskView:
     is_group: bool = False
     is_repeated: bool = False
     """It stands inside a loop: its status is that of many instances."""
+    may_fail: bool = False
+    """``on_error: continue``: what it belongs to goes on all the same."""
     status: str = "pending"
     started_at: float | None = None
     ended_at: float | None = None
@@ -78,6 +80,16 @@ class TaskView:
     """It was skipped because something before it failed."""
     progress: Progress | None = None
     active: dict[str, Active] = field(default_factory=dict)
+
+    @property
+    def is_tolerated(self) -> bool:
+        """Its failure, or that of what is in it, does not fail the run."""
+        at: TaskView | None = self
+        while at is not None:
+            if at.may_fail or (at.status == "succeeded" and not at.is_repeated):
+                return True
+            at = at.parent
+        return False
 
 
 def task_row(view: TaskView, now: float, column: int, width: int) -> Line:

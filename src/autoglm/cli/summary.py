@@ -62,9 +62,10 @@ def _show_questions(report: RunReport, view: RunView) -> None:
 
 
 def _show_failures(report: RunReport, view: RunView, run: str) -> None:
-    for failed in view.failures[:_SHOWN_FAILURES]:
+    for failed in sorted(view.failures, key=view.is_tolerated)[:_SHOWN_FAILURES]:
         name = harmless(failed.task)
-        head = styled(f"{icon_of('failed')} {name}", style_of("failed"), sys.stderr)
+        tolerated = " (tolerated)" if view.is_tolerated(failed) else ""
+        head = styled(f"{icon_of('failed')} {name}{tolerated}", style_of("failed"), sys.stderr)
         warn(f"{head}  {failed.failure.code}: {clip(harmless(failed.failure.message), _MAX_WIDTH)}")
         if failed.failure.hint:
             warn(f"  hint: {harmless(failed.failure.hint)}")

@@ -24,6 +24,7 @@ from autoglm.engine import messages as m
 from autoglm.engine.standing_in import SUFFIX as _FALLBACK
 from autoglm.engine.undoing import SUFFIX as _UNDO
 from autoglm.engine.waiting import in_words
+from autoglm.spec.model import OnError
 
 if TYPE_CHECKING:
     from autoglm.engine.redoing import Again
@@ -112,6 +113,7 @@ class RunView:
             view = self._view(f"{prefix}{task.name}", parent)
             view.is_loop = task.loop is not None
             view.is_group = task.type == "group"
+            view.may_fail = task.on_error == OnError.CONTINUE
             view.max_attempts = task.retry.max_attempts if task.retry is not None else 1
             if view.is_loop:
                 view.progress = Progress()
@@ -293,8 +295,15 @@ class RunView:
         """Keep a failure for the summary, unless it only says that something inside failed."""
         if failed.failure.code not in _OF_PARTS:
             self.failure_count += 1
+            if len(self.failures) == _KEPT_FAILURES and not self.is_tolerated(failed):
+                spare = next((each for each in reversed(self.failures) if self.is_tolerated(each)), None)
+                self.failures = [each for each in self.failures if each is not spare]
             if len(self.failures) < _KEPT_FAILURES:
                 self.failures.append(failed)
+
+    def is_tolerated(self, failed: Failed) -> bool:
+        """Return whether the run goes on, or has come to its end, all the same."""
+        return not failed.task.endswith(_UNDO) and self._view(static_path(_stem(failed.task))).is_tolerated
 
     def place(
         self, view: TaskView, status: str, started_at: float | None, ended_at: float | None, error: str = ""

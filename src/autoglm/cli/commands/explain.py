@@ -9,7 +9,8 @@ import typer
 from autoglm.cli import options
 
 if TYPE_CHECKING:
-    from autoglm.app.explaining import Items, Link, RunStory, TaskStory, Tried, Wait
+    from autoglm.app.attempts import Tried
+    from autoglm.app.explaining import Items, Link, RunStory, TaskStory, Wait
     from autoglm.app.session import Session
     from autoglm.engine.machine import Run
     from autoglm.stores.protocol import RunRow, TaskRow
@@ -70,6 +71,11 @@ def _say_run(row: RunRow, story: RunStory, following: list[str]) -> None:
     if story.first_failed:
         say("failed first:")
         _say_links(story.first_failed, story.failed)
+    if story.not_rolled_back:
+        say("could not be rolled back, still in place:")
+        for link in story.not_rolled_back:
+            say(f"  ✗ {harmless(link.task)}  {_tame(link.why)}")
+        _say_more(story.not_undone - len(story.not_rolled_back))
     if story.hangs:
         more = f" and {story.hangs - len(story.hanging):,} more" if story.hangs > len(story.hanging) else ""
         say(f"hangs on what has not succeeded: {', '.join(harmless(each) for each in story.hanging)}{more}")
@@ -97,9 +103,11 @@ def _answers(session: Session, row: RunRow, run: Run, tasks: list[str]) -> list[
 def _next_of_run(session: Session, row: RunRow, story: RunStory) -> list[str]:
     from autoglm.cli.commands.look import is_driven
     from autoglm.cli.watch import where_option
+    from autoglm.engine.undoing import SUFFIX
 
     run = f"{row.run_id}{where_option(session)}"
     found = [f"autoglm explain {run} {_quoted(each.task)}" for each in story.first_failed[:1]]
+    found += [f"autoglm explain {run} {_quoted(f'{each.task}{SUFFIX}')}" for each in story.not_rolled_back[:1]]
     if row.status in ("failed", "cancelled"):
         found += [f"autoglm retry {run}", f"autoglm retry {run} --with-changes"]
     elif row.ended_at is None and not is_driven(row):
@@ -148,7 +156,7 @@ def _tried(session: Session, run_id: str, task: str) -> list[Tried]:
     """Return the attempts of a task as the journal tells them; other records are not decoded."""
     import msgspec
 
-    from autoglm.app.explaining import note_attempt
+    from autoglm.app.attempts import note_attempt
     from autoglm.engine.codec import decode_record
 
     mark = b'"task":' + msgspec.json.encode(task)
@@ -240,9 +248,16 @@ def _say_links(links: list[Link], total: int) -> None:
 
     for link in links:
         why = f"  {_tame(link.why)}" if link.why else ""
-        say(f"  {icon_of(link.status)} {harmless(link.task)} {link.status}{why}")
-    if total > len(links):
-        say(f"  … and {total - len(links):,} more")
+        tolerated = " (tolerated)" if link.tolerated else ""
+        say(f"  {icon_of(link.status)} {harmless(link.task)} {link.status}{tolerated}{why}")
+    _say_more(total - len(links))
+
+
+def _say_more(more: int) -> None:
+    from autoglm.cli.output import say
+
+    if more > 0:
+        say(f"  … and {more:,} more")
 
 
 def _wait(wait: Wait) -> str:
