@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from tests.engine.flows import each, group, task
+from tests.engine.test_decisions import decision
 from tests.engine.world import World
 
-from autoglm.app.explaining import Link, Operand, TaskStory, explain_run, explain_task, find_instance
+from autoglm.app.explaining import Link, TaskStory, explain_task, find_instance
+from autoglm.app.explaining_runs import explain_run
+from autoglm.app.operands import Operand
 from autoglm.engine import messages as m
 from autoglm.spec.model import Degrade, PoolSpec, Retry, Workflow
 
@@ -192,3 +195,83 @@ def test_what_could_not_be_rolled_back_is_told() -> None:
         "`b` could not be rolled back (rollback-failed) and is still in place"
     )
     assert found.not_rolled_back == [Link("b", "succeeded", "stuck: it went wrong")]
+
+
+def test_a_decision_is_told_in_words() -> None:
+    rules = (("result > 8", "fast"), ("result > 5", "normal"), ("result > 2", "slow"))
+    run = world(
+        task("score"), decision("route", *rules, after="score"),
+        task("fast", "route"), task("normal", "route"), task("slow", "route"), task("then", "slow"),
+    )  # fmt: skip
+    run.succeed("score", b"7")
+    found = story(run, "route")
+    assert found.summary == "it decided: it took `normal`, because `result > 5` held (result = 7)"
+    assert found.operands == [Operand("result", "7")]
+    assert found.notes == ["not taken: `fast`, `slow`", "did not hold: `result > 8`"]
+    taken = "`route` took `normal`, because `result > 5` held (result = 7)"
+    assert story(run, "slow").summary == f"it was skipped: {taken}"
+    goes_back = "it goes back to `route`: took `normal`, because `result > 5` held (result = 7)"
+    assert story(run, "then").summary == f"it was skipped: `slow` was skipped; {goes_back}"
+    assert story(run, "normal").summary == "it runs, attempt 1, because `route` chose it"
+
+
+def test_a_decision_that_took_nothing_or_its_default_says_so() -> None:
+    run = world(decision("none", ("1 > 2", "x")), decision("rest", ("1 > 2", "x"), default="y"), task("x"), task("y"))
+    assert story(run, "none").summary == "it decided: it took no branch: no rule held"
+    assert story(run, "rest").summary == "it decided: it took `y`, because no rule held"
+
+
+def test_a_branch_is_told_which_of_two_decisions_chose_it() -> None:
+    run = world(
+        decision("r1", ("false", "x"), default="y"), decision("r2", ("true", "x")), task("x", "r1 r2"), task("y", "r1")
+    )
+    assert story(run, "x").summary == "it runs, attempt 1, because `r2` chose it"
+
+
+def test_a_decision_by_a_model_is_told_by_what_it_answered() -> None:
+    rules = [{"rule": "prediction == 'spam'", "action": "drop"}]
+    options = {"model": "m", "input": "x", "conditions": rules, "default": "keep"}
+    run = world(task("d", type="decision", executor=None, options=options), task("drop", "d"), task("keep", "d"))
+    assert story(run, "d").operands == []
+    run.succeed("d", b'{"prediction": "spam", "probability": 0.9}')
+    found = story(run, "d")
+    why = """because `prediction == 'spam'` held (prediction = "spam", probability = 0.9)"""
+    assert found.summary == f"it decided: it took `drop`, {why}"
+    assert [each.name for each in found.operands] == ["prediction", "probability"]
+
+
+def test_a_decision_by_a_language_model_is_told_by_its_label() -> None:
+    options = {"llm": "m", "prompt": "?", "branches": ["a", "b"], "min_confidence": 0.5, "fallback": "b"}
+    run = world(task("d", type="decision", executor=None, options=options), task("a", "d"), task("b", "d"))
+    run.succeed("d", b'{"label": "a", "confidence": 0.4}')
+    assert story(run, "d").summary == (
+        "it decided: it took `b`, because the model was only 0.4 sure of `a` (`confidence < 0.5`)"
+    )
+    run = world(task("d", type="decision", executor=None, options=options), task("a", "d"), task("b", "d"))
+    run.succeed("d", b'{"label": "a", "confidence": 0.8}')
+    assert story(run, "d").summary == "it decided: it took `a`, because the model answered `a`, 0.8 sure"
+
+
+def test_a_task_that_waits_says_how_its_cause_stands() -> None:
+    run = world(task("hog"), task("b", "hog"))
+    assert story(run, "b").summary == "it has not begun; it goes back to `hog`, which is running"
+
+
+def test_what_was_rolled_back_says_so() -> None:
+    run = world(task("a", rollback=task("undo")), task("b", "a"))
+    run.succeed("a")
+    run.fail("b")
+    run.succeed("a~rollback")
+    assert story(run, "a").summary == "it ran because nothing comes before it; it succeeded and was rolled back"
+    run = world(group("g", task("a", rollback=task("undo")), task("b", "a")), task("c", "g"))
+    run.succeed("g.a")
+    run.succeed("g.b")
+    run.fail("c")
+    run.succeed("g.a~rollback")
+    assert story(run, "g.b").summary == "it ran because `a` succeeded (rolled back since)"
+
+
+def test_an_operand_that_is_missing_is_told_so() -> None:
+    run = world(task("a"), task("b", "a", when="tasks.a.result.nokey | default(false)"))
+    run.succeed("a", b"{}")
+    assert story(run, "b").operands == [Operand("tasks.a.result.nokey", "(there is no `nokey`)")]

@@ -69,3 +69,30 @@ tasks:
     assert "could not be rolled back, still in place:\n  ✗ b  handler-raised: ValueError: no good" in text
     assert "autoglm explain r 'b~rollback'" in text
     assert "its rollback failed, so what it did is still in place" in asked(flow, "explain r b")
+
+
+def test_a_decision_in_a_finished_item_is_told_by_its_record(asked: Asked) -> None:
+    flow = """
+tasks:
+  - name: l
+    loop: [1, 2]
+    tasks:
+      - name: route
+        type: decision
+        conditions: [{rule: item > 1, action: big}]
+        default: small
+      - {name: big, handler: ok, depends_on: route}
+      - {name: small, handler: ok, depends_on: route}
+"""
+    text = asked(flow, "explain r l[1].route")
+    assert "it decided: it took `big`, because `item > 1` held (item = 2)\n  item = 2\nnot taken: `small`\n" in text
+    assert "(skipped) of run r: it was skipped: `route` chose another branch" in asked(flow, "explain r l[1].small")
+
+
+def test_what_was_made_of_a_secret_is_not_shown(asked: Asked) -> None:
+    Path(".env").write_text("KEY=hunter22\n")
+    Path("inner.yaml").write_text(
+        "name: inner\ninputs: {key: {type: string}}\ntasks: [{name: x, handler: ok, when: inputs.key == 'a'}]\n"
+    )
+    flow = 'tasks: [{name: go, workflow: inner.yaml, with: {key: "{{ secrets.KEY }}"}}]\n'
+    assert "  inputs.key = ***\n" in asked(flow, "explain r go.x")

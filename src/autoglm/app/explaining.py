@@ -1,4 +1,4 @@
-"""Why a run stands as it does, and why a task ran, was skipped, waits, is tried again or failed.
+"""Why a task of a run ran, was skipped, waits, is tried again or failed.
 
 Told from a run replayed from its journal, which nobody need drive and which may be going on elsewhere: nothing is
 written, and no lease is taken. What templates read is told without secrets.
@@ -6,35 +6,26 @@ written, and no lease is taken. What templates read is told without secrets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 import msgspec
 
-from autoglm.base import jsonvalue
+from autoglm.app import decided
+from autoglm.app.decided import Decided
+from autoglm.app.operands import Operand, hide_secrets, operands, rule_operands
 from autoglm.base.errors import Failure
-from autoglm.base.redaction import MASK, redact
 from autoglm.engine import undoing
 from autoglm.engine.joins import outcome
 from autoglm.engine.machine import Run
-from autoglm.engine.names import Names
 from autoglm.engine.state import Instance, LoopState, Scope
 from autoglm.engine.states import FAILURES, TaskStatus
-from autoglm.graph.model import NodeKind
-from autoglm.spec.expressions import Template
+from autoglm.graph.model import Node, ScopePlan
 
-_SHOWN = 5
-_CLIP = 200
+SHOWN = 5
 _DEPTH = 50
 _S = TaskStatus
-
-
-class Operand(msgspec.Struct, frozen=True):
-    """A name that an expression reads, and what it gave, as JSON text (clipped)."""
-
-    name: str
-    value: str
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -87,26 +78,8 @@ class TaskStory(msgspec.Struct, frozen=True):
     failure: dict[str, Any] | None = None
     next_attempt: float | None = None
     max_attempts: int = 1
-
-
-class RunStory(msgspec.Struct, frozen=True):
-    """Why a run stands as it does."""
-
-    status: str
-    counts: dict[str, int]
-    summary: str
-    first_failed: list[Link]
-    """What failed by itself: what the run failed by, then first things first; what was tolerated comes last."""
-    failed: int
-    not_rolled_back: list[Link]
-    """What should have been undone, and is still in place because its rollback failed; the first few."""
-    not_undone: int
-    hanging: list[str]
-    """What did not run because of it, or waits for what has not ended; the first few."""
-    hangs: int
-    running: list[str]
-    runs: int
-    waits: list[tuple[str, Wait]]
+    notes: list[str] = []
+    """What else there is to say, each in a line of its own."""
 
 
 def find_instance(run: Run, task: str) -> Instance | None:
@@ -138,30 +111,70 @@ def find_instance(run: Run, task: str) -> Instance | None:
     return found
 
 
+def find_node(run: Run, task: str) -> Node | None:
+    """Return what stands in the file for a task instance, in memory or not."""
+    plan: ScopePlan | None = run.graph.root
+    sections = run.graph.sections
+    node: Node | None = None
+    of, _, beside = task.partition("~")
+    for part in of.split("."):
+        name = part.partition("[")[0]
+        local = None if plan is None else plan.names.get(name)
+        if plan is None or (local is None and name not in sections):
+            return None
+        if local is None:
+            plan, sections = sections[name], {}
+            continue
+        node = plan.nodes[local]
+        callee = None if node.callee is None else run.graph.callees[node.callee]
+        plan = node.body if callee is None else callee.plan
+        sections = {} if callee is None else callee.sections
+    if beside and node is not None:
+        return node.rollback if f"~{beside}" == undoing.SUFFIX else node.fallback
+    return node
+
+
 # ----------------------------------------------------------------------------------------------------------------- task
 
 
 def explain_task(run: Run, instance: Instance) -> TaskStory:
     """Return why a task instance stands as it does."""
+    hide_secrets(run)
     node = instance.node
     failure = instance.failure
-    causes = list(causes_of(instance))
+    causes = list(causes_of(run, instance))
     retry = node.retry
+    found = _decided(run, instance)
     return TaskStory(
         task=instance.id,
         status=instance.status.value,
         attempts=instance.attempt,
         summary=_summary(run, instance, causes),
         condition=None if node.task.when is None else str(node.task.when),
-        operands=list(operands(run, instance, node.when)) if node.when is not None else _rule_operands(run, instance),
-        upstreams=[_link(up) for up in _upstreams(instance)],
+        operands=_read(run, instance, found),
+        upstreams=[link_to(run, up) for up in _upstreams(instance)],
         causes=causes,
         waits=list(waits_of(run, instance)),
-        items=None if instance.loop is None else _items(instance.loop),
+        items=None if instance.loop is None else _items(run, instance.loop),
         failure=None if failure is None else _failure(failure),
         next_attempt=instance.due if instance.status is _S.RETRYING else None,
         max_attempts=retry.max_attempts if retry is not None else 1,
+        notes=[] if found is None else decided.more_of(found, node),
     )
+
+
+def _read(run: Run, instance: Instance, found: Decided | None) -> list[Operand]:
+    """Return what its condition read, and what it was decided on."""
+    asked = list(operands(run, instance, instance.node.when))
+    if found is not None:
+        return [*asked, *decided.operands_of(found)]
+    return asked if asked or instance.node.when is not None else rule_operands(run, instance)
+
+
+def _decided(run: Run, instance: Instance) -> Decided | None:
+    """Return what a decision came to; None for one that has not been made, and for other tasks."""
+    is_made = bool(instance.node.targets) and instance.status in (_S.SUCCEEDED, _S.ROLLED_BACK)
+    return decided.read_decision(run.result_of(instance)) if is_made and instance.loop is None else None
 
 
 def _failure(failure: Failure) -> dict[str, Any]:
@@ -186,39 +199,88 @@ def _instead(instance: Instance) -> str:
 
 def _summary(run: Run, instance: Instance, causes: list[Link]) -> str:
     """Return one sentence that says why."""
-    status, node, failure = instance.status, instance.node, instance.failure
-    root = f"; it goes back to `{causes[-1].task}`: {causes[-1].why}" if causes else ""
-    if status is _S.SKIPPED:
-        return f"it was skipped: {instance.reason or 'nothing asked for it'}{root}"
-    if status in FAILURES:
-        why = f"{failure.code}: {failure.message}" if failure is not None else instance.reason or "it was given up"
-        if status is _S.TERMINATED:
-            return f"it was given up after {_times(instance.attempt)}: {why}"
-        if instance.attempt == 0 and not instance.is_composite:
-            return f"it failed before its first attempt: {why}"
-        return f"it failed: {why}{root if instance.is_composite else ''}"
-    if status is _S.CANCELLED:
-        return f"it was cancelled{': ' + instance.reason if instance.reason else ''}{root}"
-    if status in (_S.SUCCEEDED, _S.ROLLED_BACK):
-        if failure is not None:
-            return f"it failed ({failure.code}: {failure.message}) and {_instead(instance)}"
-        if node.kind is NodeKind.DECISION:
-            return f"it decided: {_clip(run.result_of(instance))}"
-        return f"it ran because {_because_of_upstreams(instance)}{_undone(instance)}"
+    match instance.status:
+        case _S.SKIPPED:
+            goes_back = len(causes) > 1 or instance.upstream_failed
+            return f"it was skipped: {_why_skipped(run, instance)}{_root(causes) if goes_back else ''}"
+        case _S.FAILED | _S.TIMEOUT | _S.TERMINATED:
+            return _how_it_failed(instance, causes)
+        case _S.CANCELLED:
+            return f"it was cancelled{': ' + instance.reason if instance.reason else ''}{_root(causes)}"
+        case _S.SUCCEEDED | _S.ROLLED_BACK:
+            return f"{_why_it_ran(run, instance)}{_undone(instance)}"
+        case _S.RUNNING | _S.RETRYING | _S.PAUSED:
+            return _what_goes_on(run, instance)
+        case _S.PENDING:
+            return _why_not_begun(instance, causes)
+
+
+def _how_it_failed(instance: Instance, causes: list[Link]) -> str:
+    failure = instance.failure
+    why = f"{failure.code}: {failure.message}" if failure is not None else instance.reason or "it was given up"
+    if instance.status is _S.TERMINATED:
+        return f"it was given up after {_times(instance.attempt)}: {why}"
+    if instance.attempt == 0 and not instance.is_composite:
+        return f"it failed before its first attempt: {why}"
+    return f"it failed: {why}{_root(causes) if instance.is_composite else ''}"
+
+
+def _why_it_ran(run: Run, instance: Instance) -> str:
+    failure = instance.failure
+    if failure is not None:
+        return f"it failed ({failure.code}: {failure.message}) and {_instead(instance)}"
+    if (found := _decided(run, instance)) is not None:
+        return f"it decided: it {decided.in_words(found)}"
+    return f"it ran because {_because_of_upstreams(run, instance)}"
+
+
+def _what_goes_on(run: Run, instance: Instance) -> str:
+    status, failure = instance.status, instance.failure
     if status is _S.RUNNING:
         if instance.is_replaced and failure is not None:
             return f"it failed ({failure.code}: {failure.message}) and {_instead(instance)}"
-        return f"it runs, {_nth(instance)}, because {_because_of_upstreams(instance)}"
+        return f"it runs, {_nth(instance)}, because {_because_of_upstreams(run, instance)}"
     if status is _S.RETRYING:
         why = "" if failure is None else f" after {failure.code}: {failure.message}"
         return f"it waits for attempt {instance.attempt + 1}{why}"
-    if status is _S.PAUSED:
-        reason = instance.held.reason if instance.held is not None else ""
-        question = instance.held.question if instance.held is not None else None
-        if question is not None:
-            return f"it waits for {'an answer: ' if question.kind in ('approval', 'effects') else ''}{reason}"
-        return f"it is parked{': ' + reason if reason else ''}"
-    return f"it has not begun{root}"
+    reason = instance.held.reason if instance.held is not None else ""
+    question = instance.held.question if instance.held is not None else None
+    if question is not None:
+        return f"it waits for {'an answer: ' if question.kind in ('approval', 'effects') else ''}{reason}"
+    return f"it is parked{': ' + reason if reason else ''}"
+
+
+def _why_not_begun(instance: Instance, causes: list[Link]) -> str:
+    chosen, owner = instance.scope.chosen, instance.scope.owner
+    if chosen is not None and chosen != instance.node.local and owner is not None:
+        return f"it was not chosen: `{owner.id}` chose `{instance.scope.plan.nodes[chosen].name}`"
+    return f"it has not begun{_root(causes)}"
+
+
+_STANDS = {
+    "pending": "has not begun",
+    "succeeded": "succeeded",
+    "skipped": "was skipped",
+    "cancelled": "was cancelled",
+    "rolled_back": "was rolled back",
+}
+
+
+def _root(causes: list[Link]) -> str:
+    """Return what it goes back to, and why that stands as it does, or at least how."""
+    if not causes:
+        return ""
+    last = causes[-1]
+    why = f": {last.why}" if last.why else f", which {_STANDS.get(last.status) or f'is {last.status}'}"
+    return f"; it goes back to `{last.task}`{why}"
+
+
+def _why_skipped(run: Run, instance: Instance) -> str:
+    skipper = _skipper(instance)
+    found = None if skipper is None else _decided(run, skipper)
+    if skipper is not None and found is not None and instance.node.name not in found.branches:
+        return f"`{skipper.node.name}` {decided.in_words(found)}"
+    return instance.reason or "nothing asked for it"
 
 
 def _undone(instance: Instance) -> str:
@@ -238,23 +300,36 @@ def _nth(instance: Instance) -> str:
     return f"attempt {instance.attempt}" if not instance.is_composite else "its parts do"
 
 
-def _because_of_upstreams(instance: Instance) -> str:
+def _because_of_upstreams(run: Run, instance: Instance) -> str:
     if instance.index is not None:
         return f"it is item {instance.index} of `{instance.id.rpartition('[')[0]}`"
     if instance.is_beside:
         return f"`{instance.stem.id}` had {'to be undone' if instance.undoes is not None else 'failed'}"
-    ups = [f"`{up.node.name}` {_ended(up)}" for up in _upstreams(instance)]
+    if instance.scope.chosen == instance.node.local and instance.scope.owner is not None:
+        return f"`{instance.scope.owner.id}` chose it"
+    ups = list(_asked_for(run, instance))
     if not ups and instance.scope.is_section:
         owner = instance.scope.owner
         whole = "the run" if owner is None else f"`{owner.id}`"
         return f"{whole} had {'failed' if instance.scope.prefix.endswith('on_error.') else 'come to its end'}"
     join = instance.node.join.value
     why = (
-        "nothing comes before it" if not ups else ", ".join(ups[:_SHOWN]) + (f" (join: {join})" if len(ups) > 1 else "")
+        "nothing comes before it" if not ups else ", ".join(ups[:SHOWN]) + (f" (join: {join})" if len(ups) > 1 else "")
     )
-    if len(ups) > _SHOWN:
-        why += f" and {len(ups) - _SHOWN} more"
+    if len(ups) > SHOWN:
+        why += f" and {len(ups) - SHOWN} more"
     return why + (" and its `when` holds" if instance.node.when is not None else "")
+
+
+def _asked_for(run: Run, instance: Instance) -> Iterator[str]:
+    """Yield what each upstream has to do with its running; decisions that chose others have nothing."""
+    for edge in instance.node.edges:
+        up = instance.scope.instance(edge.upstream)
+        found = _decided(run, up) if edge.is_branch else None
+        if found is None:
+            yield f"`{up.node.name}` {_ended(up)}"
+        elif instance.node.name in found.branches:
+            yield f"`{up.node.name}` chose it"
 
 
 def _ended(upstream: Instance) -> str:
@@ -268,30 +343,34 @@ def _upstreams(instance: Instance) -> Iterator[Instance]:
         yield instance.scope.instance(edge.upstream)
 
 
-def _link(instance: Instance) -> Link:
+def link_to(run: Run, instance: Instance) -> Link:
     why = instance.reason or ""
+    if instance.status is _S.PAUSED and instance.held is not None:
+        why = instance.held.reason
+    elif (found := _decided(run, instance)) is not None:
+        why = decided.in_words(found)
     if instance.failure is not None:
         why = f"{instance.failure.code}: {instance.failure.message}"
-    return Link(instance.id, instance.status.value, why, instance.status in FAILURES and _is_tolerated(instance))
+    return Link(instance.id, instance.status.value, why, instance.status in FAILURES and is_tolerated(instance))
 
 
 # --------------------------------------------------------------------------------------------------------------- causes
 
 
-def causes_of(instance: Instance) -> Iterator[Link]:
+def causes_of(run: Run, instance: Instance) -> Iterator[Link]:
     """Yield what an instance owes its state to, nearest first, down to the root cause."""
     seen = {id(instance)}
     at = _cause(instance)
     while at is not None and id(at) not in seen and len(seen) < _DEPTH:
         seen.add(id(at))
-        yield _link(at)
+        yield link_to(run, at)
         at = _cause(at)
 
 
 def _cause(instance: Instance) -> Instance | None:
     status = instance.status
     if status in FAILURES or status is _S.CANCELLED:
-        return _failed_part(instance)
+        return failed_part(instance)
     if status is _S.SKIPPED:
         return _skipper(instance)
     if status is _S.PENDING:
@@ -301,21 +380,21 @@ def _cause(instance: Instance) -> Instance | None:
     return None
 
 
-def _failed_part(instance: Instance) -> Instance | None:
+def failed_part(instance: Instance) -> Instance | None:
     if instance.loop is not None:
         kept = instance.loop.kept.values()
         return next((item for item in kept if item.id == instance.loop.first_failure), next(iter(kept), None))
     end = None if instance.child is None else instance.child.end
     scopes = [instance.child, *(end.sections.values() if end is not None else ())]
-    return next((part for scope in scopes if scope is not None and (part := _first_failed(scope)) is not None), None)
+    return next((part for scope in scopes if scope is not None and (part := first_failed_of(scope)) is not None), None)
 
 
-def _first_failed(scope: Scope) -> Instance | None:
+def first_failed_of(scope: Scope) -> Instance | None:
     """Return the task whose failure is that of its scope."""
     return scope.instances[scope.plan.names[scope.failed[0]]] if scope.failed else None
 
 
-def _is_tolerated(instance: Instance) -> bool:
+def is_tolerated(instance: Instance) -> bool:
     """Return whether something failed, and what it lies in goes on or succeeded all the same."""
     for at in instance.path():
         around = [at] if at.index is None else [at, at.scope.instances[at.node.local]]
@@ -350,7 +429,7 @@ def waits_of(run: Run, instance: Instance) -> Iterator[Wait]:
     if status not in (_S.PENDING, _S.RETRYING) or run.is_final:
         return
     waiting = [up for up in _upstreams(instance) if not up.is_final] if status is _S.PENDING else []
-    for up in waiting[:_SHOWN]:
+    for up in waiting[:SHOWN]:
         yield Wait("upstream", up.id, reason=up.status.value)
     if waiting:
         return
@@ -360,166 +439,12 @@ def waits_of(run: Run, instance: Instance) -> Iterator[Wait]:
     for index in instance.node.pools:
         pool, holders = run.graph.pools[index], run.slots[index]
         if len(holders) >= pool.limit:
-            yield Wait("pool", pool.name, pool.limit, sorted(holders)[:_SHOWN])
+            yield Wait("pool", pool.name, pool.limit, sorted(holders)[:SHOWN])
     if run.max_parallel is not None and len(run.attempts) >= run.max_parallel:
-        yield Wait("pool", "max_parallel", run.max_parallel, sorted(run.attempts)[:_SHOWN])
+        yield Wait("pool", "max_parallel", run.max_parallel, sorted(run.attempts)[:SHOWN])
 
 
-# ------------------------------------------------------------------------------------------------------------- operands
-
-
-def operands(run: Run, instance: Instance, template: Template | None) -> Iterator[Operand]:
-    """Yield the names that an expression reads with their values, without secrets."""
-    if template is None:
-        return
-    names = Names(run.world, instance)
-    secret = set(run.created.secret_inputs) if run.created is not None else set()
-    for chain in sorted(template.paths):
-        if chain[0] == "secrets" or secret & set(chain[:2]):
-            yield Operand(".".join(chain), MASK)
-            continue
-        try:
-            value: Any = names(chain[0])
-            for key in chain[1:]:
-                value = value[key]
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is what the expression met
-            yield Operand(".".join(chain), f"({type(error).__name__}: {error})"[:_CLIP])
-            continue
-        yield Operand(".".join(chain), _clip(value))
-
-
-def _rule_operands(run: Run, instance: Instance) -> list[Operand]:
-    found: dict[str, Operand] = {}
-    for rule in instance.node.rules:
-        found |= {each.name: each for each in operands(run, instance, rule.when)}
-    return list(found.values())
-
-
-def _clip(value: Any) -> str:
-    try:
-        text = jsonvalue.encode(redact(value)).decode()
-    except (jsonvalue.NotJson, TypeError, ValueError):
-        return "(a task)" if hasattr(value, "keys") else repr(type(value).__name__)
-    return text if len(text) <= _CLIP else f"{text[: _CLIP - 1]}…"
-
-
-def _items(loop: LoopState) -> Items:
-    kept = list(islice(loop.kept.values(), _SHOWN))
+def _items(run: Run, loop: LoopState) -> Items:
+    kept = list(islice(loop.kept.values(), SHOWN))
     failed = sum(1 for item in loop.kept.values() if item.is_failure)
-    return Items(loop.size, loop.ended, len(loop.open), failed, loop.skips, [_link(item) for item in kept])
-
-
-# ------------------------------------------------------------------------------------------------------------------ run
-
-
-def explain_run(run: Run) -> RunStory:
-    """Return why a run stands as it does: what failed first, what hangs on it, what runs and what waits for what."""
-    scopes = [run.root, *run.sections.values()]
-    every = [each for scope in scopes for each in _all(scope)]
-    culprit = _culprit(run)
-    failed = _in_order((each for each in every if _fails_alone(each)), culprit)
-    hanging = [each for each in every if each.status is _S.SKIPPED and each.upstream_failed]
-    waiting = [each for each in every if each.status in (_S.RETRYING, _S.PAUSED)]
-    pending = [] if run.is_final else [each for scope in scopes for each in _pending(scope)]
-    waits = [(each.id, wait) for each in [*waiting, *pending][: _SHOWN * 4] for wait in islice(waits_of(run, each), 1)]
-    waits = [(task, wait) for task, wait in waits if wait.what != "upstream"][: _SHOWN * 2]
-    hangs = [*hanging, *pending] if not run.is_final else hanging
-    return RunStory(
-        status=run.status.value,
-        counts={status.value: count for status, count in run.counts.items() if count},
-        summary=_run_summary(run, failed, culprit),
-        first_failed=[_link(each) for each in failed[:_SHOWN]],
-        failed=len(failed),
-        not_rolled_back=[_stuck(task, failure) for task, failure in islice(run.stuck.items(), _SHOWN)],
-        not_undone=len(run.stuck),
-        hanging=[each.id for each in hangs[:_SHOWN]],
-        hangs=len(hangs),
-        running=sorted(run.attempts)[:_SHOWN],
-        runs=len(run.attempts),
-        waits=waits,
-    )
-
-
-def _culprit(run: Run) -> Instance | None:
-    """Return what the run failed by, down to what failed by itself; None when that is no task."""
-    found = _first_failed(run.root)
-    if found is None and (run.ending is None or run.ending.failure is None):
-        found = next((part for scope in run.sections.values() if (part := _first_failed(scope)) is not None), None)
-    while found is not None and (part := _failed_part(found)) is not None:
-        found = part
-    return found
-
-
-def _in_order(failed: Iterable[Instance], culprit: Instance | None) -> list[Instance]:
-    """Return what failed: what the run failed by, the others as they did, last those that may fail."""
-    return sorted(
-        failed, key=lambda each: (each is not culprit, _is_tolerated(each), each.ended_at or 0.0, each.number)
-    )
-
-
-def _stuck(task: str, failure: Failure | None) -> Link:
-    why = "its rollback did not succeed" if failure is None else f"{failure.code}: {failure.message}"
-    return Link(task, _S.SUCCEEDED.value, why)
-
-
-def _run_summary(run: Run, failed: list[Instance], culprit: Instance | None) -> str:
-    return f"{_how_it_stands(run, failed, culprit)}{_left_in_place(run)}"
-
-
-def _left_in_place(run: Run) -> str:
-    if not run.stuck:
-        return ""
-    more = f" and {len(run.stuck) - 1} more" if len(run.stuck) > 1 else ""
-    first = next(iter(run.stuck))
-    stands = "are" if more else "is"
-    return f"; `{first}`{more} could not be rolled back (rollback-failed) and {stands} still in place"
-
-
-def _how_it_stands(run: Run, failed: list[Instance], culprit: Instance | None) -> str:
-    if run.status.value == "failed":
-        if culprit is not None:
-            return f"it failed because `{culprit.id}` did: {_link(culprit).why}"
-        return "it failed" if run.failure is None else f"it failed: {run.failure.code}: {run.failure.message}"
-    if run.status.value == "succeeded":
-        tolerated = f", though {len(failed)} that may fail did" if failed else ""
-        return f"it succeeded{tolerated}"
-    first = culprit or next((each for each in failed if not _is_tolerated(each)), None)
-    if first is not None:
-        return f"it is {run.status.value}, and `{first.id}` has failed: {_link(first).why}"
-    if run.status.value == "paused" and run.pause_reason:
-        return f"it is paused: {run.pause_reason}"
-    return f"it is {run.status.value}"
-
-
-def _all(scope: Scope) -> Iterator[Instance]:
-    """Yield the instances of a scope and all below that are in memory."""
-    for instance in scope.instances:
-        if instance is None:
-            continue
-        yield instance
-        if instance.child is not None:
-            yield from _all_of(instance.child)
-        if instance.loop is not None:
-            for item in (*instance.loop.kept.values(), *instance.loop.open.values()):
-                yield item
-                if item.child is not None:
-                    yield from _all_of(item.child)
-
-
-def _all_of(scope: Scope) -> Iterator[Instance]:
-    """Yield the same with what runs at the end of a call."""
-    yield from _all(scope)
-    for section in scope.end.sections.values() if scope.end is not None else ():
-        yield from _all(section)
-
-
-def _fails_alone(instance: Instance) -> bool:
-    """Return whether something failed by itself, not because a part of it did."""
-    return instance.status in FAILURES and _failed_part(instance) is None
-
-
-def _pending(scope: Scope) -> Iterator[Instance]:
-    for local in range(len(scope.plan.nodes)):
-        instance = scope.instance(local)
-        if instance.status is _S.PENDING and scope.chosen in (None, local):
-            yield instance
+    return Items(loop.size, loop.ended, len(loop.open), failed, loop.skips, [link_to(run, item) for item in kept])

@@ -10,13 +10,22 @@ from autoglm.cli import options
 
 if TYPE_CHECKING:
     from autoglm.app.attempts import Tried
-    from autoglm.app.explaining import Items, Link, RunStory, TaskStory, Wait
+    from autoglm.app.explaining import Items, Link, TaskStory, Wait
+    from autoglm.app.explaining_runs import RunStory
     from autoglm.app.session import Session
     from autoglm.engine.machine import Run
     from autoglm.stores.protocol import RunRow, TaskRow
 
 _WIDTH = 200
 _ATTEMPTS = 10
+_ENDED = {
+    "pending": "it has not begun",
+    "skipped": "it was skipped",
+    "cancelled": "it was cancelled",
+    "terminated": "it was given up",
+    "timeout": "its time was up",
+    "rolled_back": "it succeeded and was rolled back",
+}
 
 
 def explain(
@@ -46,7 +55,7 @@ def explain(
 def _explain_run(session: Session, row: RunRow, run: Run, *, as_json: bool) -> None:
     import msgspec
 
-    from autoglm.app.explaining import explain_run
+    from autoglm.app.explaining_runs import explain_run
     from autoglm.cli.commands.look import is_driven
     from autoglm.cli.output import say_json
 
@@ -132,7 +141,7 @@ def _explain_task(session: Session, row: RunRow, run: Run, task: str, *, as_json
 
     known = check_task(session, row, task)
     instance = find_instance(run, task)
-    story = _of_row(known) if instance is None else explain_task(run, instance)
+    story = _of_row(session, row.run_id, known, run) if instance is None else explain_task(run, instance)
     tried = _tried(session, row.run_id, task)
     following = _answers(session, row, run, [task]) + _next_of_task(session, row, story, tried)
     if as_json:
@@ -144,11 +153,21 @@ def _explain_task(session: Session, row: RunRow, run: Run, task: str, *, as_json
         _say_task(row, story, tried, following)
 
 
-def _of_row(row: TaskRow) -> TaskStory:
-    """Return what is left to say of an item that is done: it is no longer in memory."""
-    from autoglm.app.explaining import TaskStory
+def _of_row(session: Session, run_id: str, row: TaskRow, run: Run) -> TaskStory:
+    """Return what is left to say of an item that is done, or of what was in one: it is no longer in memory."""
+    from autoglm.app import decided
+    from autoglm.app.explaining import TaskStory, find_node
+    from autoglm.cli.stored import task_result
 
-    why = f"it {row.status}" if row.error is None else f"it {row.status}: {row.error}"
+    node = find_node(run, row.task)
+    if node is not None and node.targets and row.status == "succeeded":
+        found = decided.read_decision(task_result(session, run_id, row).value)
+        if found is not None:
+            why = f"it decided: it {decided.in_words(found)}"
+            said, notes = decided.operands_of(found), decided.more_of(found, node)
+            return TaskStory(row.task, row.status, row.attempts, why, operands=said, notes=notes)
+    ended = _ENDED.get(row.status, f"it {row.status}")
+    why = ended if row.error is None else f"{ended}: {row.error}"
     return TaskStory(row.task, row.status, row.attempts, f"{why}; what lies inside a finished item is not kept")
 
 
@@ -179,6 +198,8 @@ def _say_task(row: RunRow, story: TaskStory, tried: list[Tried], following: list
         say(f"when: {_tame(story.condition)}")
     for operand in story.operands:
         say(f"  {harmless(operand.name)} = {_tame(operand.value)}")
+    for note in story.notes:
+        say(_tame(note))
     if story.upstreams:
         say("after:")
         _say_links(story.upstreams[:_ATTEMPTS], len(story.upstreams))
