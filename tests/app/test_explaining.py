@@ -6,7 +6,7 @@ from tests.engine.flows import each, group, task
 from tests.engine.test_decisions import decision
 from tests.engine.world import World
 
-from autoglm.app.explaining import Link, TaskStory, explain_task, find_instance
+from autoglm.app.explaining import Link, TaskStory, explain_absent, explain_task, find_instance
 from autoglm.app.explaining_runs import explain_run
 from autoglm.app.operands import Operand
 from autoglm.engine import messages as m
@@ -275,3 +275,42 @@ def test_an_operand_that_is_missing_is_told_so() -> None:
     run = world(task("a"), task("b", "a", when="tasks.a.result.nokey | default(false)"))
     run.succeed("a", b"{}")
     assert story(run, "b").operands == [Operand("tasks.a.result.nokey", "(there is no `nokey`)")]
+
+
+def test_what_has_not_begun_and_is_not_in_memory_is_told_so() -> None:
+    run = world(task("a"), task("l", "a", loop=each(1, 2)), group("g", task("x"), after="a"))
+    for name, why in (("l[0]", "`l` has not begun"), ("g.x", "`g` has not begun")):
+        found = explain_absent(run.replayed(), name)
+        assert found is not None
+        assert found.summary == f"it has not begun: {why}"
+    assert [wait.name for wait in found.waits] == ["a"]
+    assert explain_absent(run.replayed(), "l[2]") is None
+    assert explain_absent(run.replayed(), "l[x]") is None
+    assert explain_absent(run.replayed(), "nobody") is None
+    run.succeed("a")
+    run.succeed("l[0]")
+    assert explain_absent(run.replayed(), "l[0]") is None
+
+
+def test_a_loop_that_waits_for_a_slot_is_told_who_has_it() -> None:
+    pools = {"p": PoolSpec(limit=1)}
+    inside = group("g", task("x", pool=("p",)), loop=each(1, 2))
+    run = world(task("hog", pool=("p",)), task("l", pool=("p",), loop=each(1, 2)), inside, pools=pools)
+    for name in ("l", "g"):
+        assert [(wait.name, wait.holders) for wait in story(run, name).waits] == [("p", ["hog"])]
+    assert {name for name, wait in explain_run(run.replayed()).waits if wait.name == "p"} == {"l", "g"}
+
+
+def test_what_was_stopped_because_its_group_ran_out_of_time_did_not_fail_it() -> None:
+    run = world(group("g", task("x"), timeout=5.0), task("b", "g"))
+    run.pass_time(6.0)
+    run.stopped("g.x")
+    assert [link.task for link in explain_run(run.replayed()).first_failed] == ["g"]
+    assert [link.task for link in story(run, "b").causes] == ["g"]
+
+
+def test_the_task_that_a_choice_did_not_take_says_which_it_took() -> None:
+    options = {"choose": "x"}
+    run = world(group("g", task("x"), task("y"), options=options))
+    assert story(run, "g.x").summary == "it runs, attempt 1, because `g` chose it"
+    assert story(run, "g.y").summary == "it was not chosen: `g` chose `x`"

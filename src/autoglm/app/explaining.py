@@ -260,10 +260,17 @@ def _why_not_begun(instance: Instance, causes: list[Link]) -> str:
 _STANDS = {
     "pending": "has not begun",
     "succeeded": "succeeded",
+    "failed": "failed",
+    "timeout": "ran out of time",
+    "terminated": "was given up",
     "skipped": "was skipped",
     "cancelled": "was cancelled",
     "rolled_back": "was rolled back",
 }
+
+
+def _stands(status: str) -> str:
+    return _STANDS.get(status) or f"is {status}"
 
 
 def _root(causes: list[Link]) -> str:
@@ -271,7 +278,7 @@ def _root(causes: list[Link]) -> str:
     if not causes:
         return ""
     last = causes[-1]
-    why = f": {last.why}" if last.why else f", which {_STANDS.get(last.status) or f'is {last.status}'}"
+    why = f": {last.why}" if last.why else f", which {_stands(last.status)}"
     return f"; it goes back to `{last.task}`{why}"
 
 
@@ -354,6 +361,34 @@ def link_to(run: Run, instance: Instance) -> Link:
     return Link(instance.id, instance.status.value, why, instance.status in FAILURES and is_tolerated(instance))
 
 
+def explain_absent(run: Run, task: str) -> TaskStory | None:
+    """Return why something has not begun that is not in memory; None when it is over, or there is no such task."""
+    if find_node(run, task) is None:
+        return None
+    inner = task
+    while inner:
+        outer = inner.rpartition("[" if inner.endswith("]") else ".")[0]
+        owner = find_instance(run, outer) if outer else None
+        if owner is not None:
+            if inner.endswith("]") and not _is_to_come(owner, inner.rpartition("[")[2][:-1]):
+                return None
+            why = f"it has not begun: `{owner.id}` {_stands(owner.status)}"
+            return TaskStory(task, _S.PENDING.value, 0, why, waits=list(waits_of(run, owner)))
+        inner = outer
+    return None
+
+
+def _is_to_come(owner: Instance, number: str) -> bool:
+    """Return whether a loop has such an item, as far as is known, and it has not begun."""
+    plan, loop = owner.node.loop, owner.loop
+    if plan is None or not number.isdecimal():
+        return False
+    if loop is not None:
+        return int(number) in loop.redo or (int(number) >= loop.next and (loop.size is None or int(number) < loop.size))
+    items = plan.over.source if plan.over is not None and plan.over.is_constant else None
+    return not isinstance(items, list | tuple) or int(number) < len(items)
+
+
 # --------------------------------------------------------------------------------------------------------------- causes
 
 
@@ -382,16 +417,17 @@ def _cause(instance: Instance) -> Instance | None:
 
 def failed_part(instance: Instance) -> Instance | None:
     if instance.loop is not None:
-        kept = instance.loop.kept.values()
-        return next((item for item in kept if item.id == instance.loop.first_failure), next(iter(kept), None))
+        failed = [item for item in instance.loop.kept.values() if item.status in FAILURES]
+        return next((item for item in failed if item.id == instance.loop.first_failure), next(iter(failed), None))
     end = None if instance.child is None else instance.child.end
     scopes = [instance.child, *(end.sections.values() if end is not None else ())]
     return next((part for scope in scopes if scope is not None and (part := first_failed_of(scope)) is not None), None)
 
 
 def first_failed_of(scope: Scope) -> Instance | None:
-    """Return the task whose failure is that of its scope."""
-    return scope.instances[scope.plan.names[scope.failed[0]]] if scope.failed else None
+    """Return the task whose failure is that of its scope; what was stopped because of that did not fail it."""
+    tasks = (scope.instances[scope.plan.names[name]] for name in scope.failed)
+    return next((task for task in tasks if task is not None and task.status in FAILURES), None)
 
 
 def is_tolerated(instance: Instance) -> bool:
@@ -426,6 +462,8 @@ def waits_of(run: Run, instance: Instance) -> Iterator[Wait]:
     elif status is _S.PAUSED:
         reason = instance.held.reason if instance.held is not None else ""
         yield Wait("parked", due=instance.due, reason=reason)
+    if instance.loop is not None and status is _S.RUNNING and not run.is_final:
+        yield from _waits_of_items(run, instance, instance.loop)
     if status not in (_S.PENDING, _S.RETRYING) or run.is_final:
         return
     waiting = [up for up in _upstreams(instance) if not up.is_final] if status is _S.PENDING else []
@@ -436,7 +474,21 @@ def waits_of(run: Run, instance: Instance) -> Iterator[Wait]:
     if run.status.value == "paused":
         why = f": {run.pause_reason}" if run.pause_reason else ""
         yield Wait("run", reason=f"the run is paused{why}")
-    for index in instance.node.pools:
+    yield from _waits_for_slots(run, instance.node)
+
+
+def _waits_of_items(run: Run, instance: Instance, loop: LoopState) -> Iterator[Wait]:
+    """Yield the slots that items of a loop wait for, or what is in the first of them."""
+    if loop.has_next and not instance.node.opens_scope:
+        yield from _waits_for_slots(run, instance.node)
+    scopes = [item.child for item in islice(loop.open.values(), SHOWN) if item.child is not None]
+    inside = (scope.instance(local) for scope in scopes for local in range(len(scope.plan.nodes)))
+    found = (wait for each in inside if each.status is _S.PENDING for wait in waits_of(run, each))
+    yield from {wait.name: wait for wait in found if wait.what == "pool"}.values()
+
+
+def _waits_for_slots(run: Run, node: Node) -> Iterator[Wait]:
+    for index in node.pools:
         pool, holders = run.graph.pools[index], run.slots[index]
         if len(holders) >= pool.limit:
             yield Wait("pool", pool.name, pool.limit, sorted(holders)[:SHOWN])

@@ -45,7 +45,12 @@ def explain_run(run: Run) -> RunStory:
     hanging = [each for each in every if each.status is _S.SKIPPED and each.upstream_failed]
     waiting = [each for each in every if each.status in (_S.RETRYING, _S.PAUSED)]
     pending = [] if run.is_final else [each for scope in scopes for each in _pending(scope)]
-    waits = [(each.id, wait) for each in [*waiting, *pending][: SHOWN * 4] for wait in islice(waits_of(run, each), 1)]
+    starved = [] if run.is_final else [each for each in every if _is_starved(run, each)]
+    waits = [
+        (each.id, wait)
+        for each in [*waiting, *starved, *pending][: SHOWN * 4]
+        for wait in islice(waits_of(run, each), 1)
+    ]
     waits = [(task, wait) for task, wait in waits if wait.what != "upstream"][: SHOWN * 2]
     hangs = [*hanging, *pending] if not run.is_final else hanging
     return RunStory(
@@ -138,6 +143,13 @@ def _all_of(scope: Scope) -> Iterator[Instance]:
 def _fails_alone(instance: Instance) -> bool:
     """Return whether something failed by itself, not because a part of it did."""
     return instance.status in FAILURES and failed_part(instance) is None
+
+
+def _is_starved(run: Run, instance: Instance) -> bool:
+    """Return whether a loop has begun, and none of it runs."""
+    if instance.loop is None or instance.status is not _S.RUNNING:
+        return False
+    return not any(task.startswith(f"{instance.id}[") for task in run.attempts)
 
 
 def _pending(scope: Scope) -> Iterator[Instance]:

@@ -9,7 +9,7 @@ import typer
 from autoglm.cli import options
 
 if TYPE_CHECKING:
-    from autoglm.app.attempts import Tried
+    from autoglm.app.attempts import Asked, Tried
     from autoglm.app.explaining import Items, Link, TaskStory, Wait
     from autoglm.app.explaining_runs import RunStory
     from autoglm.app.session import Session
@@ -60,7 +60,7 @@ def _explain_run(session: Session, row: RunRow, run: Run, *, as_json: bool) -> N
     from autoglm.cli.output import say_json
 
     story = explain_run(run)
-    following = _answers(session, row, run, list(run.questions)[:3]) + _next_of_run(session, row, story)
+    following = _answers(session, row, run, list(run.questions)[:3]) + _next_of_run(session, row, run, story)
     if as_json:
         data = msgspec.to_builtins(story)
         driven = row.owner if is_driven(row) else None
@@ -94,8 +94,14 @@ def _say_run(row: RunRow, story: RunStory, following: list[str]) -> None:
     for task, wait in story.waits:
         say(f"waits: {harmless(task)} for {_wait(wait)}")
     if row.ended_at is None and not is_driven(row):
-        say("nobody drives it")
+        _say_undriven(row)
     _say_next(following)
+
+
+def _say_undriven(row: RunRow) -> None:
+    from autoglm.cli.output import say
+
+    say(f"nothing drives the run: `autoglm resume {row.run_id}` continues it")
 
 
 def _answers(session: Session, row: RunRow, run: Run, tasks: list[str]) -> list[str]:
@@ -106,26 +112,35 @@ def _answers(session: Session, row: RunRow, run: Run, tasks: list[str]) -> list[
 
     where = f"{row.run_id}{where_option(session)}"
     asked = [each for each in open_questions(run) if each.task in tasks and each.question.kind != "time"]
-    return [answer_command(where, each.task, each.question) for each in asked]
+    return list(dict.fromkeys(answer_command(where, each.task, each.question) for each in asked))
 
 
-def _next_of_run(session: Session, row: RunRow, story: RunStory) -> list[str]:
+def _next_of_run(session: Session, row: RunRow, run: Run, story: RunStory) -> list[str]:
     from autoglm.cli.commands.look import is_driven
     from autoglm.cli.watch import where_option
     from autoglm.engine.undoing import SUFFIX
 
-    run = f"{row.run_id}{where_option(session)}"
-    found = [f"autoglm explain {run} {_quoted(each.task)}" for each in story.first_failed[:1]]
-    found += [f"autoglm explain {run} {_quoted(f'{each.task}{SUFFIX}')}" for each in story.not_rolled_back[:1]]
+    name = f"{row.run_id}{where_option(session)}"
+    found = [f"autoglm explain {name} {_quoted(each.task)}" for each in story.first_failed[:1]]
+    found += [f"autoglm explain {name} {_quoted(f'{each.task}{SUFFIX}')}" for each in story.not_rolled_back[:1]]
     if row.status in ("failed", "cancelled"):
-        found += [f"autoglm retry {run}", f"autoglm retry {run} --with-changes"]
+        found += _going_on(session, run, f"autoglm retry {name}")
     elif row.ended_at is None and not is_driven(row):
-        found.append(f"autoglm resume {run}")
+        found += _going_on(session, run, f"autoglm resume {name}")
     elif row.ended_at is None:
-        found.append(f"autoglm logs {run} --follow")
+        found.append(f"autoglm logs {name} --follow")
     else:
-        found.append(f"autoglm show {run}")
+        found.append(f"autoglm show {name}")
     return found
+
+
+def _going_on(session: Session, run: Run, command: str) -> list[str]:
+    """Return the commands that go on with a run: by which file has to be said once that has changed."""
+    from autoglm.app.definitions import differs_in_file
+
+    if differs_in_file(session, run):
+        return [f"{command} --with-changes", f"{command} --as-recorded"]
+    return [command]
 
 
 # ----------------------------------------------------------------------------------------------------------------- task
@@ -135,22 +150,43 @@ def _explain_task(session: Session, row: RunRow, run: Run, task: str, *, as_json
     import msgspec
 
     from autoglm.app.definitions import fingerprint_of
-    from autoglm.app.explaining import explain_task, find_instance
-    from autoglm.cli.commands.look import check_task
+    from autoglm.cli.commands.look import is_driven
     from autoglm.cli.output import say_json
 
-    known = check_task(session, row, task)
-    instance = find_instance(run, task)
-    story = _of_row(session, row.run_id, known, run) if instance is None else explain_task(run, instance)
-    tried = _tried(session, row.run_id, task)
-    following = _answers(session, row, run, [task]) + _next_of_task(session, row, story, tried)
+    tried, asked = _history(session, row.run_id, task)
+    story = _with_answer(_story(session, row, run, task), asked)
+    following = _answers(session, row, run, [task]) + _next_of_task(session, row, run, story, tried)
     if as_json:
         data = msgspec.to_builtins(story)
         history = msgspec.to_builtins(tried)
         fingerprint = fingerprint_of(session, run, task)
         say_json({"run_id": row.run_id, **data, "history": history, "fingerprint": fingerprint, "next": following})
     else:
-        _say_task(row, story, tried, following)
+        _say_task(row, story, tried, is_driven=row.ended_at is not None or is_driven(row))
+        _say_next(following)
+
+
+def _story(session: Session, row: RunRow, run: Run, task: str) -> TaskStory:
+    """Return why a task stands as it does, whether it is in memory, over, or has not begun."""
+    from autoglm.app.explaining import explain_absent, explain_task, find_instance
+    from autoglm.cli.commands.look import check_task
+
+    known = session.store.get_task(row.run_id, task)
+    instance = find_instance(run, task)
+    if known is None and instance is None and (absent := explain_absent(run, task)) is not None:
+        return absent
+    known = check_task(session, row, task)
+    return _of_row(session, row.run_id, known, run) if instance is None else explain_task(run, instance)
+
+
+def _with_answer(story: TaskStory, asked: Asked | None) -> TaskStory:
+    """Return a story that tells how what the task asked was answered."""
+    import msgspec
+
+    from autoglm.app.attempts import answered_in_words
+
+    told = None if asked is None or story.status == "pending" else answered_in_words(asked)
+    return story if told is None else msgspec.structs.replace(story, notes=[*story.notes, told])
 
 
 def _of_row(session: Session, run_id: str, row: TaskRow, run: Run) -> TaskStory:
@@ -171,25 +207,27 @@ def _of_row(session: Session, run_id: str, row: TaskRow, run: Run) -> TaskStory:
     return TaskStory(row.task, row.status, row.attempts, f"{why}; what lies inside a finished item is not kept")
 
 
-def _tried(session: Session, run_id: str, task: str) -> list[Tried]:
-    """Return the attempts of a task as the journal tells them; other records are not decoded."""
+def _history(session: Session, run_id: str, task: str) -> tuple[list[Tried], Asked | None]:
+    """Return a task's attempts and its newest question as the journal tells them; other records are not decoded."""
     import msgspec
 
-    from autoglm.app.attempts import note_attempt
+    from autoglm.app.attempts import note_attempt, note_question
     from autoglm.engine.codec import decode_record
 
     mark = b'"task":' + msgspec.json.encode(task)
     tried: dict[int, Tried] = {}
+    asked: Asked | None = None
     for stored in session.store.read(run_id):
         if mark in stored.payload:
             record = decode_record(stored.payload)
             for event in record.events:
                 if getattr(event, "task", None) == task:
                     note_attempt(tried, event, record.at)
-    return [tried[number] for number in sorted(tried)]
+                    asked = note_question(asked, event, record.at)
+    return [tried[number] for number in sorted(tried)], asked
 
 
-def _say_task(row: RunRow, story: TaskStory, tried: list[Tried], following: list[str]) -> None:
+def _say_task(row: RunRow, story: TaskStory, tried: list[Tried], *, is_driven: bool) -> None:
     from autoglm.cli.measure import harmless
     from autoglm.cli.output import say
 
@@ -214,7 +252,8 @@ def _say_task(row: RunRow, story: TaskStory, tried: list[Tried], following: list
         _say_tried(tried, story.max_attempts)
     if story.failure is not None and story.failure["hint"]:
         say(f"hint: {_tame(story.failure['hint'])}")
-    _say_next(following)
+    if not is_driven:
+        _say_undriven(row)
 
 
 def _say_items(items: Items) -> None:
@@ -243,20 +282,40 @@ def _say_tried(tried: list[Tried], most: int) -> None:
     say_table(["ATTEMPT", "OUTCOME", "TOOK", "THEN", "WHY"], rows, status=1)
 
 
-def _next_of_task(session: Session, row: RunRow, story: TaskStory, tried: list[Tried]) -> list[str]:
+def _next_of_task(session: Session, row: RunRow, run: Run, story: TaskStory, tried: list[Tried]) -> list[str]:
+    from autoglm.cli.commands.look import is_driven
     from autoglm.cli.watch import where_option
 
-    run, task = f"{row.run_id}{where_option(session)}", _quoted(story.task)
+    name, task = f"{row.run_id}{where_option(session)}", _quoted(story.task)
     found = []
     if story.causes:
-        found.append(f"autoglm explain {run} {_quoted(story.causes[-1].task)}")
+        found.append(f"autoglm explain {name} {_quoted(story.causes[-1].task)}")
     if tried:
-        found.append(f"autoglm logs {run} --task {task}")
-    if row.status in ("failed", "cancelled", "succeeded"):
-        bad = ("failed", "timeout", "terminated", "cancelled")
-        is_failure = story.status in bad or any(each.status in bad for each in story.causes)
-        found.append(f"autoglm retry {run}" if is_failure else f"autoglm retry {run} --from {task}")
-    return found
+        found.append(f"autoglm logs {name} --task {task}")
+    if row.ended_at is None:
+        return found if is_driven(row) else found + _going_on(session, run, f"autoglm resume {name}")
+    bad = ("failed", "timeout", "terminated", "cancelled")
+    is_failure = story.status in bad or any(each.status in bad for each in story.causes)
+    if row.status != "succeeded" and is_failure:
+        return found + _going_on(session, run, f"autoglm retry {name}")
+    again = _what_can_be_done_again(run, story.task)
+    return found if again is None else found + _going_on(session, run, f"autoglm retry {name} --from {_quoted(again)}")
+
+
+def _what_can_be_done_again(run: Run, task: str) -> str | None:
+    """Return a task, or the loop of one whose items cannot be done again alone; None when nothing of it can."""
+    from autoglm.app.correcting import check_tasks
+    from autoglm.base.errors import UsageError
+
+    while True:
+        try:
+            check_tasks(run, [task])
+        except UsageError as error:
+            if error.code != "item-not-kept":
+                return None
+            task = task.rpartition("[")[0]
+        else:
+            return task
 
 
 # ---------------------------------------------------------------------------------------------------------------- words
