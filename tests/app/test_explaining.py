@@ -160,6 +160,8 @@ def test_a_run_names_the_failure_that_failed_it_and_marks_what_was_tolerated() -
     found = explain_run(run.replayed())
     assert found.summary == "it failed because `bad` did: boom: it went wrong"
     assert [(link.task, link.tolerated) for link in found.first_failed] == [("bad", False), ("tol", True)]
+    assert story(run, "tol").summary.endswith("; that is tolerated, and what it belongs to goes on")
+    assert "tolerated" not in story(run, "bad").summary
 
 
 def test_what_failed_inside_something_that_was_tolerated_is_tolerated_too() -> None:
@@ -314,3 +316,9 @@ def test_the_task_that_a_choice_did_not_take_says_which_it_took() -> None:
     run = world(group("g", task("x"), task("y"), options=options))
     assert story(run, "g.x").summary == "it runs, attempt 1, because `g` chose it"
     assert story(run, "g.y").summary == "it was not chosen: `g` chose `x`"
+
+
+def test_an_approval_makes_no_attempts_that_it_could_fail_before() -> None:
+    run = world(task("ask", type="approval", executor=None, options={"message": "ship it?"}))
+    run.answer("ask", approved=False)
+    assert story(run, "ask").summary == "it failed: rejected: ann rejected it"

@@ -21,7 +21,7 @@ from autoglm.engine.joins import outcome
 from autoglm.engine.machine import Run
 from autoglm.engine.state import Instance, LoopState, Scope
 from autoglm.engine.states import FAILURES, TaskStatus
-from autoglm.graph.model import Node, ScopePlan
+from autoglm.graph.model import Node, NodeKind, ScopePlan
 
 SHOWN = 5
 _DEPTH = 50
@@ -218,9 +218,11 @@ def _summary(run: Run, instance: Instance, causes: list[Link]) -> str:
 def _how_it_failed(instance: Instance, causes: list[Link]) -> str:
     failure = instance.failure
     why = f"{failure.code}: {failure.message}" if failure is not None else instance.reason or "it was given up"
+    if is_tolerated(instance):
+        why += "; that is tolerated, and what it belongs to goes on"
     if instance.status is _S.TERMINATED:
         return f"it was given up after {_times(instance.attempt)}: {why}"
-    if instance.attempt == 0 and not instance.is_composite:
+    if instance.attempt == 0 and not instance.is_composite and instance.node.kind is not NodeKind.WAIT:
         return f"it failed before its first attempt: {why}"
     return f"it failed: {why}{_root(causes) if instance.is_composite else ''}"
 

@@ -88,12 +88,13 @@ def _say_run(row: RunRow, story: RunStory, following: list[str]) -> None:
     if story.hangs:
         more = f" and {story.hangs - len(story.hanging):,} more" if story.hangs > len(story.hanging) else ""
         say(f"hangs on what has not succeeded: {', '.join(harmless(each) for each in story.hanging)}{more}")
+    is_lost = row.ended_at is None and not is_driven(row)
     if story.running:
         more = f" and {story.runs - len(story.running):,} more" if story.runs > len(story.running) else ""
-        say(f"running: {', '.join(harmless(each) for each in story.running)}{more}")
+        say(f"{'was running' if is_lost else 'running'}: {', '.join(harmless(each) for each in story.running)}{more}")
     for task, wait in story.waits:
         say(f"waits: {harmless(task)} for {_wait(wait)}")
-    if row.ended_at is None and not is_driven(row):
+    if is_lost:
         _say_undriven(row)
     _say_next(following)
 
@@ -348,7 +349,7 @@ def _wait(wait: Wait) -> str:
             return f"`{harmless(wait.name)}`, which is {wait.reason}"
         case "pool":
             holders = ", ".join(harmless(each) for each in wait.holders)
-            return f"one of {wait.limit} slots of {harmless(wait.name)}, which {holders} have"
+            return f"one of {wait.limit} slots of {harmless(wait.name)}, held by {holders}"
         case "run":
             return f"the run: {wait.reason}"
     reason = harmless(wait.reason) or "to be woken"
