@@ -322,3 +322,14 @@ def test_an_approval_makes_no_attempts_that_it_could_fail_before() -> None:
     run = world(task("ask", type="approval", executor=None, options={"message": "ship it?"}))
     run.answer("ask", approved=False)
     assert story(run, "ask").summary == "it failed: rejected: ann rejected it"
+
+
+def test_what_runs_at_the_end_has_not_begun_before() -> None:
+    run = world(task("a"), on_error=(task("tell"),), finally_=(task("close"),))
+    for name, why in (("on_error.tell", "has not failed"), ("finally.close", "has not come to its end")):
+        found = explain_absent(run.replayed(), name)
+        assert found is not None
+        assert found.summary == f"it has not begun: the run {why}"
+    run.fail("a")
+    run.succeed("on_error.tell")
+    assert explain_absent(run.replayed(), "finally.close") is None

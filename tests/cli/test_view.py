@@ -310,3 +310,11 @@ def test_a_failure_that_counts_is_kept_however_many_were_tolerated():
     view.take(m.AttemptFailed("bad", 1, BAD), 1.0)
     assert "bad" in [failed.task for failed in view.failures]
     assert view.failure_count == 31
+
+
+def test_what_failed_in_something_that_succeeded_all_the_same_was_tolerated():
+    group = Task(name="g", type="group", tasks=(work("x"),))
+    view = view_of(group, work("bad"), events=[(0.1, m.AttemptFailed("g.x", 1, BAD))])
+    assert not any(view.is_tolerated(failed) for failed in view.failures)
+    view.take(m.TaskDegraded("g", BAD), 0.2)
+    assert all(view.is_tolerated(failed) for failed in view.failures)

@@ -377,6 +377,10 @@ def explain_absent(run: Run, task: str) -> TaskStory | None:
             why = f"it has not begun: `{owner.id}` {_stands(owner.status)}"
             return TaskStory(task, _S.PENDING.value, 0, why, waits=list(waits_of(run, owner)))
         inner = outer
+    section = task.partition(".")[0]
+    if section in run.graph.sections and section not in run.sections:
+        why = "has not failed" if section == "on_error" else "has not come to its end"
+        return TaskStory(task, _S.PENDING.value, 0, f"it has not begun: the run {why}")
     return None
 
 

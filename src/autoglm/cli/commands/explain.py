@@ -205,7 +205,8 @@ def _of_row(session: Session, run_id: str, row: TaskRow, run: Run) -> TaskStory:
             return TaskStory(row.task, row.status, row.attempts, why, operands=said, notes=notes)
     ended = _ENDED.get(row.status, f"it {row.status}")
     why = ended if row.error is None else f"{ended}: {row.error}"
-    return TaskStory(row.task, row.status, row.attempts, f"{why}; what lies inside a finished item is not kept")
+    rest = "" if row.status == "pending" else "; what lies inside a finished item is not kept"
+    return TaskStory(row.task, row.status, row.attempts, f"{why}{rest}")
 
 
 def _history(session: Session, run_id: str, task: str) -> tuple[list[Tried], Asked | None]:
