@@ -59,7 +59,7 @@ def _seed_scope(view: RunView, scope: Scope, *, of_item: bool = False) -> None:
         elif instance.child is not None:
             _seed_scope(view, instance.child, of_item=of_item)
         if instance.failure is not None and instance.is_final and instance.is_failure and not instance.is_composite:
-            view.tell(Failed(instance.id, instance.failure))
+            view.tell(Failed(instance.id, instance.failure, instance.attempt))
 
 
 def _go_on(view: RunView, shown: TaskView, instance: Instance) -> None:

@@ -15,8 +15,7 @@ from autoglm.engine.waiting import in_words
 
 if TYPE_CHECKING:
     from autoglm.app.report import RunReport
-    from autoglm.base.errors import Failure
-    from autoglm.cli.view import RunView
+    from autoglm.cli.view import Failed, RunView
 
 _MAX_LINES = 40
 _MAX_WIDTH = 400
@@ -69,7 +68,7 @@ def _show_failures(report: RunReport, view: RunView, run: str) -> None:
         warn(f"{head}  {failed.failure.code}: {clip(harmless(failed.failure.message), _MAX_WIDTH)}")
         if failed.failure.hint:
             warn(f"  hint: {harmless(failed.failure.hint)}")
-        warn(f"  look: autoglm {_where_to_look(failed.failure, run, _quoted(name))}")
+        warn(f"  look: autoglm {_where_to_look(failed, run, _quoted(name))}")
     more = view.failure_count - min(len(view.failures), _SHOWN_FAILURES)
     if more > 0:
         warn(f"… and {more:,} more: autoglm show {run} --status failed")
@@ -88,9 +87,11 @@ def _show_failures(report: RunReport, view: RunView, run: str) -> None:
         warn(f"the run is not over; continue it: autoglm resume {run}")
 
 
-def _where_to_look(failure: Failure, run: str, task: str) -> str:
-    """Return the command that tells more: where in the author's code it was raised, or what the program wrote."""
-    return f"show {run} {task}" if "traceback" in (failure.details or {}) else f"logs {run} --task {task}"
+def _where_to_look(failed: Failed, run: str, task: str) -> str:
+    """Return the command that tells more: where in the author's code it was raised, what was written, or why."""
+    if "traceback" in (failed.failure.details or {}):
+        return f"show {run} {task}"
+    return f"logs {run} --task {task}" if failed.attempt else f"explain {run} {task}"
 
 
 def clipped_json(value: Any, everything: str) -> Iterable[str]:

@@ -59,6 +59,8 @@ class Failed:
 
     task: str
     failure: Failure
+    attempt: int
+    """0 where nothing was tried: a rule, an input or a limit failed it."""
 
 
 class RunView:
@@ -266,7 +268,7 @@ class RunView:
         began = active.started_at if active is not None else self._began.pop(task, None)
         if failure is not None:
             detail = _told(failure)
-            self.tell(Failed(task, failure))
+            self.tell(Failed(task, failure, 0 if active is None else active.attempt))
         is_item = _is_item(task)
         if task.endswith(_UNDO) and status == "succeeded":
             self._undone(self._view(view.path.removesuffix(_UNDO)), at)
