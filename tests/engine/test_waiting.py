@@ -159,7 +159,7 @@ def test_a_signal_reaches_all_who_wait_for_it(play: Play) -> None:
 
 def test_a_signal_that_nobody_waits_for(play: Play) -> None:
     world = play(wait("a", signal="paid"))
-    found = waiting.signal_refusal(world.run, "payed")
+    found = waiting.signal_refusal(world.run, "payed", world.now)
     assert found is not None
     assert (found.code, found.hint) == ("signal-not-awaited", "what is waited for: `paid`")
     assert told(world.signal("payed")) == ["AnswerRefused "]
@@ -173,6 +173,22 @@ def test_a_signal_may_be_late(play: Play) -> None:
         "deadline-passed",
         "the signal `paid` did not come before its deadline, 1970-01-01T00:17:40Z",
     )
+
+
+def test_a_signal_after_the_deadline_is_for_those_alone_who_are_still_in_time(play: Play) -> None:
+    world = play(wait("a", signal="go", deadline=60), wait("b", signal="go", deadline=90))
+    world.now += 60.0
+    assert waiting.signal_refusal(world.run, "go", world.now) is None
+    assert told(world.signal("go")) == ["QuestionAnswered b", "TaskSucceeded b", "TaskFailed a", "RunFailed"]
+
+
+def test_a_signal_that_nobody_waits_for_in_time_leaves_the_word_to_the_deadline(play: Play) -> None:
+    world = play(wait("a", signal="go", deadline=60, on_deadline="skip"))
+    world.now += 61.0
+    found = waiting.signal_refusal(world.run, "go", world.now)
+    assert found is not None
+    assert (found.code, found.hint) == ("answer-late", "`autoglm resume run-1` goes on by `on_deadline: skip`")
+    assert told(world.signal("go")) == ["AnswerRefused ", "TaskSkipped a", "RunSucceeded"]
 
 
 def test_a_signal_by_its_id_wakes_a_parked_task(play: Play) -> None:

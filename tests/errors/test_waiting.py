@@ -101,10 +101,12 @@ def test_an_approval_answered_late(scene: Scene) -> None:
 
 
 def test_a_deadline_that_has_passed_while_nobody_drove_the_run(scene: Scene) -> None:
-    prepared(scene, FLOW.replace("2d", "2099-01-01"))
+    prepared(scene, FLOW.replace("2d", "2099-01-01").replace("paid-7", "paid-7\n    deadline: 2099-01-01"))
     with Session(Project.find(None, scene.root), clock=lambda: parse_instant("2099-01-02")) as session:
         with scene.refuses("session.answer('r', 'check', approved=True, by='ann'), in 2099"):
             asyncio.run(session.answer("r", "check", approved=True, by="ann", data={"price": 7}))
+        with scene.refuses("session.signal('r', 'paid-7'), in 2099"):
+            asyncio.run(session.signal("r", "paid-7"))
     scene.shows("answer-late")
 
 

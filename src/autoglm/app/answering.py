@@ -50,7 +50,7 @@ async def answer(session: Session, run_id: str, task: str, *, approved: bool, by
 
 
 async def signal(session: Session, run_id: str, name: str, *, data: Any, by: str) -> Told:
-    """Let what waits for a signal go on. Raises UsageError: ``signal-not-awaited``, ``run-ended``."""
+    """Let what waits for a signal go on. Raises UsageError: ``signal-not-awaited``, ``answer-late`` …"""
     return await _tell(session, run_id, "signal", {"name": name, "data": _plain(data), "by": by})
 
 
@@ -77,7 +77,9 @@ async def _tell(session: Session, run_id: str, kind: str, body: dict[str, Any]) 
 
 
 def _refusal(run: Run, news: m.Answer | m.SignalGiven, now: float) -> waiting.Refusal | None:
-    return waiting.refusal(run, news, now) if isinstance(news, m.Answer) else waiting.signal_refusal(run, news.name)
+    if isinstance(news, m.Answer):
+        return waiting.refusal(run, news, now)
+    return waiting.signal_refusal(run, news.name, now)
 
 
 def _journal(session: Session, lease: Lease, news: m.Answer | m.SignalGiven) -> Told:

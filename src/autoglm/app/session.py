@@ -333,7 +333,7 @@ class Session:
         """Let everything in a run that waits for the signal go on, with ``data`` as its result.
 
         Raises:
-            UsageError: ``run-ended``, ``signal-not-awaited``.
+            UsageError: ``run-ended``, ``signal-not-awaited``, ``answer-late``.
         """
         return await answering.signal(self, run_id, name, data=data, by=by)
 

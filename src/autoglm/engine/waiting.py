@@ -218,8 +218,8 @@ def answer(run: Run, news: m.Answer) -> None:
 
 
 def signal(run: Run, news: m.SignalGiven) -> None:
-    """Let everything that waits for a signal go on with its data; a parked task may be woken by its id."""
-    waiting = list(run.signals.get(news.name, {}).values())
+    """Let everything that still waits for a signal go on with its data; a parked task may be woken by its id."""
+    waiting = [each for each in run.signals.get(news.name, {}).values() if not is_late(each, run.now)]
     for instance in waiting:
         if instance.id not in run.questions:  # one before it failed, and with it the loop of both
             continue
@@ -227,7 +227,7 @@ def signal(run: Run, news: m.SignalGiven) -> None:
         _succeed(run, instance, msgspec.json.decode(news.data))
     if waiting or run.is_final:
         return
-    refused = signal_refusal(run, news.name)
+    refused = signal_refusal(run, news.name, run.now)
     if refused is None:
         parking.cut(run, run.find(news.name))
     else:
@@ -291,8 +291,9 @@ def refusal(run: Run, news: m.Answer, now: float) -> Refusal | None:
     if question.kind not in PEOPLE:
         hint = f"`autoglm signal {_run_id(run)} {question.signal}` sends it" if question.signal else None
         return Refusal("not-asked", f"`{news.task}` waits for {in_words(question)}, not for an answer", hint)
-    if question.deadline is not None and now >= question.deadline:
-        return Refusal("answer-late", f"the answer to `{news.task}` comes after its deadline, {_deadline(question)}")
+    if is_late(instance, now):
+        message = f"the answer to `{news.task}` comes after its deadline, {_deadline(question)}"
+        return Refusal("answer-late", message, _time_is_up(run, instance))
     if question.who and news.by.casefold() not in {name.casefold() for name in question.who}:
         may = ", ".join(question.who)
         return Refusal(
@@ -347,16 +348,34 @@ def _not_open(run: Run, task: str) -> Refusal:
     return Refusal("not-asked", f"`{task}` asks nothing any more: it was {instance.status}")
 
 
-def signal_refusal(run: Run, name: str) -> Refusal | None:
-    """Return why a signal is for nobody, None when somebody waits for it."""
-    if name in run.signals:
+def is_late(instance: Instance, now: float) -> bool:
+    """Return whether the deadline of what an instance waits for is over, noticed or not."""
+    question = None if instance.held is None else instance.held.question
+    return question is not None and question.deadline is not None and now >= question.deadline
+
+
+def signal_refusal(run: Run, name: str, now: float) -> Refusal | None:
+    """Return why a signal is for nobody, None when somebody still waits for it."""
+    waiting = list(run.signals.get(name, {}).values())
+    if any(not is_late(each, now) for each in waiting):
         return None
+    if waiting:
+        last = max(waiting, key=lambda each: each.due or 0.0)
+        message = f"the signal `{name}` comes after the deadline of `{last.id}`, {format_instant(last.due or 0.0)}"
+        return Refusal("answer-late", message, _time_is_up(run, last))
     instance = run.find(name)
     if instance is not None and instance.status is TaskStatus.PAUSED and instance.id not in run.questions:
         return None
     awaited = ", ".join(f"`{each}`" for each in list(run.signals)[:10])
     hint = f"what is waited for: {awaited}" if awaited else "no task of the run waits for a signal now"
     return Refusal("signal-not-awaited", f"nobody waits for the signal `{name}`", hint)
+
+
+def _time_is_up(run: Run, instance: Instance) -> str:
+    """Return what goes on without an answer, once the deadline of a question is over."""
+    question = None if instance.held is None else instance.held.question
+    then = "fail" if question is None else question.on_deadline
+    return f"`autoglm resume {_run_id(run)}` goes on by `on_deadline: {then}`"
 
 
 def _deadline(question: m.Question) -> str:
