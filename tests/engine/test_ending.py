@@ -5,7 +5,7 @@ from __future__ import annotations
 from autoglm.engine import messages as m
 from autoglm.engine.states import RunStatus
 
-from .flows import arguments, each, running, status, task, workflow
+from .flows import arguments, each, running, status, task, told, workflow
 from .world import World
 
 SEEN = {"how": "{{ run.status }}", "error": "{{ error }}", "was": "{{ tasks.work.status }}"}
@@ -81,6 +81,36 @@ def test_a_cancelled_run_tidies_up_and_a_second_cancel_stops_that() -> None:
     world.handle(m.Cancel("now"))
     world.stopped("finally.tidy")
     assert (running(world), world.run.status) == ([], RunStatus.CANCELLED)
+    world.check()
+
+
+def test_a_cancel_that_was_asked_for_before_finally_began_does_not_stop_it() -> None:
+    tidying = (task("tidy"), task("close", "tidy"))
+    world = World(workflow(task("a", rollback=task("a")), task("slow", "a"), finally_=tidying))
+    world.succeed("a")
+    world.handle(m.Cancel("enough"))
+    world.stopped("slow")
+    asked_at = world.now
+    world.pass_time(1.0)
+    world.succeed("a~rollback")
+    world.pass_time(0.5)
+    assert world.handle(m.Cancel("now", asked_at)) == []
+    world.succeed("finally.tidy")
+    world.succeed("finally.close")
+    assert (world.run.status, world.run.failure) == (RunStatus.CANCELLED, None)
+    world.check()
+
+
+def test_a_cancel_that_comes_when_finally_has_begun_is_still_a_cancel() -> None:
+    world = ending()
+    asked_at = world.now
+    world.pass_time(1.0)
+    world.succeed("work")
+    assert told(world.handle(m.Cancel("enough", asked_at))) == ["RunCancelling"]
+    world.crash()
+    world.succeed("finally.tidy")
+    world.succeed("finally.close")
+    assert world.run.status is RunStatus.CANCELLED
     world.check()
 
 

@@ -128,6 +128,18 @@ def test_cancelled_at_its_end_it_ends_and_a_second_cancel_stops_that() -> None:
     world.check()
 
 
+def test_a_cancel_that_was_asked_for_before_a_section_began_does_not_stop_it() -> None:
+    world = calling(call(), inner=callee(task("a", rollback=task("a")), task("c", "a")))
+    world.succeed("go.a")
+    world.handle(m.Cancel("enough"))
+    world.stopped("go.c")
+    asked_at = world.now
+    world.pass_time(1.0)
+    world.succeed("go.a~rollback")
+    assert world.handle(m.Cancel("now", asked_at)) == []
+    assert (running(world), world.stopping) == (["go.finally.tidy"], set())
+
+
 def test_each_item_of_a_loop_has_its_own_end_and_leaves_memory() -> None:
     world = calling(call(loop=each(1, 2)))
     world.succeed("go[0].a")

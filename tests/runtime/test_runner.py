@@ -246,6 +246,29 @@ def test_another_process_may_cancel(make_store: MakeStore, tmp_path: Path) -> No
     store.close()
 
 
+def test_a_cancel_from_before_finally_began_does_not_stop_it(make_store: MakeStore, tmp_path: Path) -> None:
+    store = make_store()
+
+    async def main() -> RunStatus:
+        cancelled = asyncio.Event()
+
+        async def wait(ctx: TaskContext) -> None:
+            if ctx.task_id == "finally.tidy":
+                store.post_signal("r", "cancel", "too slow", bench.now - 1.0)
+                await cancelled.wait()
+
+        bench.handlers["work"] = wait
+        bench.watcher.when[m.RunCancelling] = cancelled.set
+        return await bench.start()
+
+    bench = Bench(store, flow(task("a"), finally_=(task("tidy"),)), tmp_path)
+    assert asyncio.run(main()) is RunStatus.CANCELLED
+    assert bench.watcher.succeeded() == ["a", "finally.tidy"]
+    [event] = [event for event in bench.watcher.events if isinstance(event, m.RunCancelling)]
+    assert event.reason == "too slow"
+    store.close()
+
+
 def test_another_process_may_pause(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
 

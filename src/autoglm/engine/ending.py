@@ -9,6 +9,7 @@ Rules:
 3. A run that would have succeeded fails when ``finally`` does. One that has failed keeps its failure, which then
    mentions what went wrong at its end. What should have been undone and was not always shows: ``rollback-failed``.
 4. Cancelled at its end, a run stops the section that runs and goes on to the next; rollbacks go on. It ends cancelled.
+   A cancel that was asked for before that section began, and comes only now, leaves ``finally`` alone.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 class Ending:
     """A run whose tasks have ended: what comes of it, and where its end stands."""
 
-    __slots__ = ("done", "failure", "keep", "section", "status", "task")
+    __slots__ = ("done", "failure", "keep", "section", "since", "status", "task")
 
     def __init__(self, event: m.RunEnding) -> None:
         self.status = RunStatus(event.status)
@@ -45,12 +46,14 @@ class Ending:
         """There is nothing to roll back, or no reason to."""
         self.section: str | None = None
         """What runs now, or ran last."""
+        self.since = 0.0
+        """When that began."""
         self.done: list[str] = []
         """The sections that have begun."""
 
     def snapshot(self) -> Any:
         """Return it as plain data."""
-        return str(self.status), self.failure, self.task, self.keep, self.section, self.done
+        return str(self.status), self.failure, self.task, self.keep, self.section, self.since, self.done
 
 
 def began(state: RunState, event: m.RunEnding, at: float) -> None:
@@ -65,7 +68,7 @@ def section_began(state: RunState, event: m.SectionStarted, at: float) -> None:
     """Open the scope of ``on_error`` or ``finally``; the same one again after a retry of the run."""
     ending, name = state.ending, event.section
     assert ending is not None
-    ending.section = name
+    ending.section, ending.since = name, at
     ending.done.append(name)
     scope = state.sections.get(name)
     if scope is None:
@@ -199,7 +202,7 @@ def _joined(first: Failure | None, then: Failure) -> Failure:
     )
 
 
-def cancel(run: Run, reason: str) -> None:
+def cancel(run: Run, news: m.Cancel) -> None:
     """Cancel the run: its tasks, or the section that runs at its end."""
     ending = run.ending
     scope = run.root
@@ -207,12 +210,18 @@ def cancel(run: Run, reason: str) -> None:
         return
     if ending is not None and ending.section is not None:
         scope = run.sections[ending.section]
-    if run.status is RunStatus.CANCELLING and (ending is None or ending.section is None or scope.cancelled):
-        ending_calls.stop(run)
+    spares = ending is not None and _is_spared(ending, news.asked_at)
+    if run.status is RunStatus.CANCELLING and (ending is None or ending.section is None or scope.cancelled or spares):
+        ending_calls.stop(run, news.asked_at)
         return
-    run.emit(m.RunCancelling(reason))
-    if ending is None or ending.section is not None:
+    run.emit(m.RunCancelling(news.reason, spares))
+    if not spares and (ending is None or ending.section is not None):
         stopping.stop_scope(run, scope, "cancelled")
+
+
+def _is_spared(ending: Ending, asked_at: float | None) -> bool:
+    """Return whether ``finally`` runs, and a cancel was asked for before that: it was meant for what ran then."""
+    return ending.section == "finally" and asked_at is not None and asked_at < ending.since
 
 
 # ------------------------------------------------------------------------------------------- what templates see

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class CallEnd:
     """A call whose tasks have ended: what comes of it, and where its end stands."""
 
-    __slots__ = ("collected", "done", "failure", "result", "section", "sections", "status", "task", "timeout")
+    __slots__ = ("collected", "done", "failure", "result", "section", "sections", "since", "status", "task", "timeout")
 
     def __init__(self, event: m.CallEnding) -> None:
         self.status = RunStatus(event.status)
@@ -49,13 +49,15 @@ class CallEnd:
         self.collected: Stored | None = None if is_plain else event.collected_blob or bytes(event.collected)
         self.section: str | None = None
         """What runs now, or ran last."""
+        self.since = 0.0
+        """When that began."""
         self.done: list[str] = []
         """The sections that have begun."""
         self.sections: dict[str, Scope] = {}
 
     def snapshot(self) -> Any:
         """Return it as plain data."""
-        return str(self.status), self.failure, self.timeout, self.task, self.result, self.collected, self.done
+        return str(self.status), self.failure, self.timeout, self.task, self.result, self.collected, self.since, self.done
 
 
 # ------------------------------------------------------------------------------------------- what ``apply`` notes
@@ -69,7 +71,7 @@ def began(state: RunState, call: Instance, event: m.CallEnding, at: float) -> No
     state.ended(call)
 
 
-def section_began(state: RunState, call: Instance, name: str) -> None:
+def section_began(state: RunState, call: Instance, name: str, at: float) -> None:
     """Open the scope of ``on_error`` or ``finally`` of a call."""
     child = call.child
     assert child is not None
@@ -78,7 +80,7 @@ def section_began(state: RunState, call: Instance, name: str) -> None:
     callee = child.frame.callee
     scope = Scope(callee.sections[name], f"{child.prefix}{name}.", call, callee)
     scope.frame, scope.beyond = child.frame, child
-    child.end.section = name
+    child.end.section, child.end.since = name, at
     child.end.done.append(name)
     child.end.sections[name] = scope
     state.open(scope, None)
@@ -167,11 +169,13 @@ def _finish(run: Run, call: Instance, scope: Scope, end: CallEnd) -> None:
         run.fail(call, failure, timeout=end.timeout)
 
 
-def stop(run: Run) -> None:
-    """Stop the sections of calls that run, wherever they are."""
+def stop(run: Run, asked_at: float | None) -> None:
+    """Stop the sections of calls that run, wherever they are, unless they began after this was asked for."""
     for call in list(run.ends.values()):
         end = None if call.child is None else call.child.end
-        scope = None if end is None or end.section is None else end.sections[end.section]
+        if end is None or (asked_at is not None and asked_at < end.since):
+            continue
+        scope = None if end.section is None else end.sections[end.section]
         if scope is not None and not scope.cancelled and not scope.is_done:
             run.emit(m.AttemptStopping(call.id, call.attempt, "cancelled"))
             stopping.stop_scope(run, scope, "cancelled")

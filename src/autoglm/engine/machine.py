@@ -258,7 +258,7 @@ class Run(RunState):
                 if self.status is RunStatus.PAUSED:
                     self.emit(m.RunResumed())
             case m.Cancel():
-                self._cancel(stimulus.reason)
+                ending.cancel(self, stimulus)
             case m.Reopen():
                 self._reopen(stimulus.tasks)
             case _:
@@ -303,9 +303,6 @@ class Run(RunState):
     def _definition_changed(self, event: m.DefinitionChanged, at: float) -> None:
         super()._definition_changed(event, at)
         self._build_world()
-
-    def _cancel(self, reason: str) -> None:
-        ending.cancel(self, reason)
 
     # -------------------------------------------------------------------------------------------------- attempts
 

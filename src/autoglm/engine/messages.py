@@ -171,9 +171,13 @@ class Resume(Stimulus, frozen=True):
 
 
 class Cancel(Stimulus, frozen=True):
-    """Stop what runs, start nothing more, end as cancelled."""
+    """Stop what runs, start nothing more, end as cancelled.
+
+    ``asked_at`` is when it was asked for, where that was before it came: it is about what the run did then.
+    """
 
     reason: str = ""
+    asked_at: float | None = None
 
 
 class Reopen(Stimulus, frozen=True):
@@ -240,7 +244,10 @@ class RunReopened(Event, frozen=True, tag="run_reopened"):
 
 
 class RunCancelling(Event, frozen=True, tag="run_cancelling"):
+    """``spares`` lets the section that runs at the run's end go on: it began after the cancel was asked for."""
+
     reason: str = ""
+    spares: bool = False
 
 
 class RunCancelled(Event, frozen=True, tag="run_cancelled"):

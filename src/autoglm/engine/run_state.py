@@ -691,7 +691,7 @@ class RunState:
 
     def _section_started(self, event: m.SectionStarted, at: float) -> None:
         if event.task:
-            ending_calls.section_began(self, self._find(event.task), event.section)
+            ending_calls.section_began(self, self._find(event.task), event.section, at)
         else:
             ending.section_began(self, event, at)
 
@@ -749,7 +749,7 @@ class RunState:
         scope = self.root
         if self.ending is not None:
             self.ending.status = RunStatus.CANCELLED
-            if self.ending.section is None:
+            if self.ending.section is None or event.spares:
                 return
             scope = self.sections[self.ending.section]
         self._cancel_scope(scope)

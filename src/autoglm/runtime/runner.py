@@ -42,6 +42,11 @@ def last_signal(store: Store, run_id: str) -> int:
     return max((signal.number for signal in store.signals(run_id)), default=0)
 
 
+def reason_of(signal: Signal) -> str:
+    """Return why another process asks for something."""
+    return signal.data if isinstance(signal.data, str) and signal.data else "asked by another process"
+
+
 class Runner:
     """Drives one run to its end, or until it is told to stop. Messages up to ``last_signal`` are not for it."""
 
@@ -327,7 +332,7 @@ class Runner:
     def take_signal(self, signal: Signal) -> None:
         """Act on a message that another process left for this run."""
         if signal.kind == "cancel":
-            self.post(m.Cancel("asked by another process"))
+            self.post(m.Cancel(reason_of(signal), signal.at or None))
         elif signal.kind == "pause":
             self.drain()
         elif signal.kind == "resume":
