@@ -224,6 +224,27 @@ def test_ended_runs_are_not_resumed_nor_retried_nor_cancelled(autoglm: Autoglm):
     assert "error[run-exists]" in autoglm("run", "flow.yaml", "--run-id", "r1").stderr
 
 
+CANCELLED = """
+tasks:
+  - {name: book, handler: quick, rollback: {handler: loud}}
+  - {name: ask, type: approval, message: "Go on?", depends_on: book}
+finally:
+  - {name: tidy, handler: loud}
+"""
+
+
+def test_a_run_that_is_cancelled_where_nobody_drives_it_keeps_its_log_and_its_reason(autoglm: Autoglm, project: Path):
+    (project / "cancelled.yaml").write_text(CANCELLED)
+    autoglm("run", "cancelled.yaml", "--run-id", "r1", "--no-wait")
+    done = autoglm("cancel", "r1", "--reason", "wrong town")
+    assert (done.stdout, done.stderr) == ("run r1 is cancelled\n", "")
+    logs = [line.split()[1] for line in autoglm("logs", "r1").stdout.splitlines()]
+    assert logs == ["book~rollback", "finally.tidy"]
+    assert "because   wrong town" in autoglm("show", "r1").stdout
+    assert json.loads(autoglm("show", "r1", "--json").stdout)["cancelled"] == "wrong town"
+    assert "it is cancelled: wrong town" in autoglm("explain", "r1").stdout
+
+
 def test_a_reader_who_leaves_early_is_no_error(autoglm: Autoglm, project: Path, environment):
     autoglm("run", "flow.yaml")
     listed = subprocess.Popen(

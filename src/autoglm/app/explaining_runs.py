@@ -115,6 +115,8 @@ def _how_it_stands(run: Run, failed: list[Instance], culprit: Instance | None) -
         return f"it is {run.status.value}, and `{first.id}` has failed: {link_to(run, first).why}"
     if run.status.value == "paused" and run.pause_reason:
         return f"it is paused: {run.pause_reason}"
+    if run.status.value in ("cancelling", "cancelled") and run.cancel_reason:
+        return f"it is {run.status.value}: {run.cancel_reason}"
     return f"it is {run.status.value}"
 
 

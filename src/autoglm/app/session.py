@@ -300,8 +300,10 @@ class Session:
         reopen = m.Reopen(correction.tasks)
         return await self._continue(run_id, [reopen], inputs, manner, correction=correction)
 
-    async def cancel(self, run_id: str, reason: str = "") -> str:
+    async def cancel(self, run_id: str, reason: str = "", **manner: Unpack[Manner]) -> str:
         """Cancel a run: by a message to whoever drives it, or here when nobody does. Return its status then.
+
+        ``manner`` is for what is still to be done here: its rollbacks, and its ``finally``.
 
         Raises:
             UsageError: it has already ended.
@@ -312,7 +314,7 @@ class Session:
         was_cancelling = row.status == RunStatus.CANCELLING  # and its process is gone: what it stopped is owed again
         try:
             stimulus = m.Begin() if was_cancelling else m.Cancel(reason)
-            done = await self._continue(run_id, [stimulus], None, {}, needs_secrets=False)
+            done = await self._continue(run_id, [stimulus], None, manner, needs_secrets=False)
         except LeaseHeld:
             self.store.post_signal(run_id, "cancel", reason, self._clock())
             return "cancelling"

@@ -28,7 +28,10 @@ class Found:
 
 
 def run_facts(store: Store, run_id: str) -> dict[str, Any]:
-    """Return a run's inputs, outputs and whether it is a rehearsal. Secret inputs are named, never shown."""
+    """Return a run's inputs, outputs, whether it is a rehearsal, and why it was cancelled, where that was said.
+
+    Secret inputs are named, never shown.
+    """
     created = read_created(store, run_id)
     inputs = {**created.inputs, **dict.fromkeys(created.secret_inputs, "***")}
     outputs: Any = None
@@ -38,7 +41,23 @@ def run_facts(store: Store, run_id: str) -> dict[str, Any]:
             if isinstance(event, m.RunSucceeded):
                 outputs = _value(store, event.outputs, event.blob)
                 break
-    return {"inputs": inputs, "outputs": outputs, "offline": created.offline}
+    reason = _cancel_reason(store, run_id) if row.status in ("cancelling", "cancelled") else ""
+    why = {"cancelled": reason} if reason else {}
+    return {"inputs": inputs, "outputs": outputs, "offline": created.offline, **why}
+
+
+def _cancel_reason(store: Store, run_id: str) -> str:
+    """Return why a run was cancelled, since it was last reopened."""
+    reason = ""
+    for stored in store.read(run_id):
+        if b'"run_cancelling"' not in stored.payload and b'"run_reopened"' not in stored.payload:
+            continue
+        for event in decode_record(stored.payload).events:
+            if isinstance(event, m.RunReopened):
+                reason = ""
+            elif isinstance(event, m.RunCancelling):
+                reason = reason or event.reason
+    return reason
 
 
 def task_result(session: Session, run_id: str, row: TaskRow) -> Found:

@@ -153,6 +153,30 @@ def _let_go(code: int) -> None:
         os._exit(code)
 
 
+def unwatched(start: Callable[[Callable[[Run], None]], Awaitable[str]]) -> str:
+    """Drive a run, if it comes to that, and tell nothing of it; what its tasks print goes to its log all the same.
+
+    ``start`` is given what wants to be called with the run before anything of it happens. What tasks write past their
+    log goes to standard error.
+    """
+
+    async def to_end(strays: Strays) -> str:
+        def created(run: Run) -> None:
+            strays.scrub = lambda text: run.scrub(text)
+
+        strays.shown_by(_on_stderr)
+        with captured(strays.printed):
+            return await start(created)
+
+    with apart() as strays:
+        return run_to_end(lambda: to_end(strays))
+
+
+def _on_stderr(stream: str, text: str) -> bool:
+    warn(harmless(text) if is_terminal(sys.stderr) else text)
+    return True
+
+
 def exit_code(status: str) -> int:
     """Return the exit code of a run's status."""
     if status == "succeeded":

@@ -57,7 +57,16 @@ class CallEnd:
 
     def snapshot(self) -> Any:
         """Return it as plain data."""
-        return str(self.status), self.failure, self.timeout, self.task, self.result, self.collected, self.since, self.done
+        return (
+            str(self.status),
+            self.failure,
+            self.timeout,
+            self.task,
+            self.result,
+            self.collected,
+            self.since,
+            self.done,
+        )
 
 
 # ------------------------------------------------------------------------------------------- what ``apply`` notes

@@ -81,6 +81,7 @@ class RunState:
         "_running",
         "_scopes",
         "_timers",
+        "cancel_reason",
         "compile",
         "completed",
         "counts",
@@ -123,6 +124,8 @@ class RunState:
         self.failure: Failure | None = None
         self.pause_reason = ""
         """Why it is paused, where that was said."""
+        self.cancel_reason = ""
+        """Why it was cancelled, where that was said."""
         self.outputs: Stored | None = None
         self.spent = Spent()
         """What was used of models."""
@@ -744,6 +747,7 @@ class RunState:
         self.status = step_run(self.status, RunStatus.CANCELLING if is_cancelled else RunStatus.RUNNING)
 
     def _run_cancelling(self, event: m.RunCancelling, at: float) -> None:
+        self.cancel_reason = self.cancel_reason or event.reason
         if self.status is not RunStatus.CANCELLING:
             self.status = step_run(self.status, RunStatus.CANCELLING)
         scope = self.root
@@ -775,6 +779,7 @@ class RunState:
     def _run_reopened(self, event: m.RunReopened, at: float) -> None:
         self.status = step_run(self.status, RunStatus.RUNNING)
         self.failure = self.ending = self.outputs = None
+        self.cancel_reason = ""
         self.ended_at = None
         self.stuck.clear()
         self._candidates.clear()

@@ -16,6 +16,7 @@ def snapshot(run: RunState) -> dict[str, Any]:
     return {
         "status": str(run.status),
         "paused": run.pause_reason,
+        "cancelled": run.cancel_reason,
         "definition": None if run.created is None else run.created.definition.digest,
         "outputs": run.outputs,
         "failure": run.failure,

@@ -153,8 +153,8 @@ def _show_run(session: Session, row: RunRow, tasks: list[TaskRow], *, as_json: b
     say(f"run       {row.run_id}")
     say(f"workflow  {harmless(row.workflow)}  ({harmless(row.file)})" if row.file else f"workflow  {row.workflow}")
     say(f"status    {row.status}{_driven(row)}")
-    if paused:
-        say(f"because   {harmless(paused)}")
+    if because := paused or facts.get("cancelled"):
+        say(f"because   {harmless(because)}")
     say(f"started   {_when(row.created_at)}, took {_took(row)}")
     if row.error:
         say(f"error     {harmless(row.error)}")

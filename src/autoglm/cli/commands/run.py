@@ -231,14 +231,13 @@ def cancel(
     store: options.Store = None,
 ) -> int:
     """Cancel a run."""
-    import asyncio
-
     from autoglm.cli.opening import open_session
     from autoglm.cli.output import say
+    from autoglm.cli.watch import unwatched
 
     with open_session(project, store) as session:
         run_id = session.find_run(run)
-        status = asyncio.run(session.cancel(run_id, reason))
+        status = unwatched(lambda created: session.cancel(run_id, reason, on_created=created))
         told = (
             "has been asked to cancel; `autoglm show` tells when it has" if status == "cancelling" else f"is {status}"
         )
