@@ -10,6 +10,7 @@ import pytest
 from tests.runtime.house import House
 
 from autoglm.app.session import Session
+from autoglm.base.instants import parse_instant
 from autoglm.config.project import Project
 from autoglm.runtime.owner import _start_time, this_process
 
@@ -91,3 +92,36 @@ def test_secrets_in_answers_to_a_run_that_nobody_drives_are_masked_before_they_a
             assert sum(text.count(b"*** *** *** *** plain") for text in texts) >= 3
 
     asyncio.run(main())
+
+
+def test_what_has_waited_for_too_long_is_not_offered_to_be_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from autoglm.cli.commands import explain, look
+
+    text = "tasks: [{name: ask, type: approval, message: Well, deadline: 2099-01-01, on_deadline: skip}]"
+    flow = House(tmp_path).write("flow.yaml", text)
+
+    async def run(session: Session) -> None:
+        class Leaver:
+            def on_events(self, events: object, at: float) -> None:
+                if "QuestionAsked" in str(events):
+                    session.drain()
+
+            def on_log(self, line: object) -> None: ...
+
+        await session.run(session.load(flow), run_id="r", observers=[Leaver()])
+
+    with Session(Project.find(flow)) as session:
+        asyncio.run(run(session))
+    with Session(Project.find(flow), clock=lambda: parse_instant("2099-01-02")) as session:
+        row = session.store.get_run("r")
+        look._show_run(session, row, [], as_json=False)
+        shown = capsys.readouterr().out
+        assert "until 2099-01-01T00:00:00Z, then: skip: its time is up\n  autoglm resume r" in shown
+        explain._explain_run(session, row, session.open_run("r")[0], as_json=False)
+        explain._explain_task(session, row, session.open_run("r")[0], "ask", as_json=False)
+        explained = capsys.readouterr().out
+        assert explained.count("whose time was up at") == 2
+        assert "next:\n  autoglm resume r" in explained
+        assert "approve" not in shown + explained

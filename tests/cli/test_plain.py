@@ -115,6 +115,7 @@ def test_what_a_continued_run_waits_for_is_told_first():
     watch = printer(out)
     watch.view.where = " --project x"
     watch.view.questions = {f"ask[{n}]": m.Question("approval", "good?") for n in range(22)}
+    watch.view.questions["late"] = m.Question("approval", "good?", deadline=0.0)
     watch.tell_questions(0.0)
     assert lines(out)[0] == "ask[0] waits: good? (answer: autoglm approve 1abc --project x 'ask[0]')"
     assert lines(out)[20:] == ["2 more wait: autoglm show 1abc --project x"]

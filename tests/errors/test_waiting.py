@@ -93,6 +93,41 @@ def test_an_approval_answered_twice(scene: Scene) -> None:
     scene.shows("already-answered")
 
 
+def test_items_that_were_answered_and_have_ended(scene: Scene) -> None:
+    prepared(
+        scene,
+        """
+        tasks:
+          - name: each
+            loop: [1, 2]
+            tasks: [{name: ask, type: approval, message: "Good?"}]
+          - {name: plain, type: approval, message: "Good?", loop: [1, 2, 3, 4]}
+        """,
+    )
+    for task in ("each[0].ask", "plain[3]"):
+        scene.autoglm("approve", "r", task, quietly=True)
+    scene.autoglm("resume", "r", "--no-wait", quietly=True)
+    for task in ("each[0].ask", "plain[3]"):
+        scene.autoglm("approve", "r", task)
+    scene.shows("already-answered")
+
+
+def test_a_loop_whose_items_ask(scene: Scene) -> None:
+    prepared(
+        scene,
+        """
+        tasks:
+          - name: each
+            loop: [1]
+            tasks: [{name: ask, type: approval, message: "Good?"}]
+          - {name: plain, type: approval, message: "Good?", loop: [1, 2, 3, 4]}
+        """,
+    )
+    for task in ("each", "each[0]", "plain"):
+        scene.autoglm("approve", "r", task)
+    scene.shows("not-asked")
+
+
 def test_an_approval_answered_late(scene: Scene) -> None:
     prepared(scene, FLOW.replace("2d", "2026-01-01").replace("signal: paid-7", "for: 0.001"))
     scene.autoglm("show", "r", "check")

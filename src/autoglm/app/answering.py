@@ -17,7 +17,7 @@ from autoglm.engine import messages as m
 from autoglm.engine import waiting
 from autoglm.engine.codec import decode_record, encode_record
 from autoglm.engine.machine import Run
-from autoglm.engine.states import RUN_FINAL
+from autoglm.engine.states import FINAL, RUN_FINAL, TaskStatus
 from autoglm.runtime.answers import news_of
 from autoglm.runtime.owner import is_alive, this_process
 from autoglm.runtime.projection import run_update, take_rows
@@ -61,7 +61,7 @@ async def _tell(session: Session, run_id: str, kind: str, body: dict[str, Any]) 
     run = session.open_run(run_id)[0]
     body = known_secrets(session.project, run).scrub_value(body)
     news = news_of(kind, body)
-    _raise(_refusal(run, news, session.now()))
+    _raise(_known_better(session, run_id, run, news, _refusal(run, news, session.now())))
     owner = session.store.get_run(run_id).owner
     if owner is not None and (owner == this_process() or is_alive(owner)):
         # Driven here, the lease would be given to us, too; from a driver that is slow, an answer may not take it.
@@ -80,6 +80,23 @@ def _refusal(run: Run, news: m.Answer | m.SignalGiven, now: float) -> waiting.Re
     if isinstance(news, m.Answer):
         return waiting.refusal(run, news, now)
     return waiting.signal_refusal(run, news.name, now)
+
+
+def _known_better(
+    session: Session, run_id: str, run: Run, news: m.Answer | m.SignalGiven, refused: waiting.Refusal | None
+) -> waiting.Refusal | None:
+    """Say of a task that has left memory what the journal knows: that it was answered."""
+    if refused is None or refused.code != "not-asked" or not isinstance(news, m.Answer) or run.find(news.task):
+        return refused
+    row = session.store.get_task(run_id, news.task)
+    if row is None or TaskStatus(row.status) not in FINAL:
+        return refused
+    mark = b'"question_answered"'
+    for stored in session.store.read(run_id):
+        events = decode_record(stored.payload).events if mark in stored.payload else ()
+        if any(isinstance(event, m.QuestionAnswered) and event.task == news.task for event in events):
+            return waiting.answered_before(news.task)
+    return refused
 
 
 def _journal(session: Session, lease: Lease, news: m.Answer | m.SignalGiven) -> Told:

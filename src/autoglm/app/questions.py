@@ -18,6 +18,10 @@ class OpenQuestion:
     task: str
     question: m.Question
 
+    def is_late(self, now: float) -> bool:
+        """Return whether its time is up, though no process has noticed yet."""
+        return self.question.deadline is not None and now >= self.question.deadline
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain data; what is not said is left out."""
         return {"task": self.task, **msgspec.json.decode(msgspec.json.encode(self.question))}

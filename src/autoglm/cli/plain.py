@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, TextIO
 
 from autoglm.base.durations import format_duration
@@ -55,14 +54,15 @@ class PlainPrinter:
             self._write([f"{line.task} | {harmless(line.text)}"], line.at)
 
     def tell_questions(self, at: float) -> None:
-        """Write what a run that is continued waits for already."""
+        """Write what a run that is continued waits for already; what has waited for too long goes on by itself."""
         view = self.view
         lines = []
-        for task, question in islice(view.questions.items(), _ITEM_LINES):
+        asked = [(task, each) for task, each in view.questions.items() if each.deadline is None or at < each.deadline]
+        for task, question in asked[:_ITEM_LINES]:
             answer = f" (answer: {view.how_to_answer(task, question)})"
             lines.append(f"{harmless(task)} waits{_tail(harmless(in_words(question)))}{answer}")
-        if len(view.questions) > _ITEM_LINES:
-            more = len(view.questions) - _ITEM_LINES
+        if len(asked) > _ITEM_LINES:
+            more = len(asked) - _ITEM_LINES
             lines.append(f"{more:,} more wait: autoglm show {view.run_id}{view.where}")
         self._write(lines, at)
 

@@ -325,13 +325,19 @@ def _misfit(instance: Instance, question: m.Question, news: m.Answer) -> Refusal
 
 
 def _not_open(run: Run, task: str) -> Refusal:
+    inside = [each for each in run.questions if each.startswith((f"{task}[", f"{task}.")) and _asks_people(run, each)]
+    if inside:
+        named = ", ".join(f"`{each}`" for each in inside[:3])
+        more = f" and {len(inside) - 3:,} more" if len(inside) > 3 else ""
+        hint = f"answer one of them, such as `autoglm approve {_run_id(run)} '{inside[0]}'`"
+        return Refusal("not-asked", f"`{task}` itself asks nothing, but what is in it does: {named}{more}", hint)
     instance = run.find(task)
     if instance is None:
         owner = run.find(task.rpartition("[")[0]) if task.endswith("]") else None
         if owner is not None and owner.node.kind is NodeKind.WAIT and owner.loop is not None:
             index = task.rpartition("[")[2][:-1]
             if index.isdigit() and int(index) < owner.loop.next:
-                return Refusal("already-answered", f"`{task}` has been answered already")
+                return answered_before(task)
         if task in run.root.plan.names:
             return Refusal("not-asked", f"`{task}` does not ask yet: it is {TaskStatus.PENDING}")
         return Refusal("not-asked", f"no task `{task}` waits for an answer", "`autoglm show` lists the open questions")
@@ -346,6 +352,16 @@ def _not_open(run: Run, task: str) -> Refusal:
     if instance.status is TaskStatus.TIMEOUT or (instance.status is TaskStatus.SKIPPED and instance.started_at):
         return Refusal("answer-late", f"the answer to `{task}` comes after its deadline")
     return Refusal("not-asked", f"`{task}` asks nothing any more: it was {instance.status}")
+
+
+def _asks_people(run: Run, task: str) -> bool:
+    held = run.questions[task].held
+    return held is not None and held.question is not None and held.question.kind in PEOPLE
+
+
+def answered_before(task: str) -> Refusal:
+    """Return why an answer to what has ended does not count."""
+    return Refusal("already-answered", f"`{task}` has been answered already")
 
 
 def is_late(instance: Instance, now: float) -> bool:

@@ -66,10 +66,10 @@ def _explain_run(session: Session, row: RunRow, run: Run, *, as_json: bool) -> N
         driven = row.owner if is_driven(row) else None
         say_json({"run_id": row.run_id, "workflow": row.workflow, **data, "driven_by": driven, "next": following})
     else:
-        _say_run(row, story, following)
+        _say_run(row, story, following, session.now())
 
 
-def _say_run(row: RunRow, story: RunStory, following: list[str]) -> None:
+def _say_run(row: RunRow, story: RunStory, following: list[str], now: float) -> None:
     from autoglm.cli.commands.look import is_driven
     from autoglm.cli.measure import harmless
     from autoglm.cli.output import say
@@ -93,7 +93,7 @@ def _say_run(row: RunRow, story: RunStory, following: list[str]) -> None:
         more = f" and {story.runs - len(story.running):,} more" if story.runs > len(story.running) else ""
         say(f"{'was running' if is_lost else 'running'}: {', '.join(harmless(each) for each in story.running)}{more}")
     for task, wait in story.waits:
-        say(f"waits: {harmless(task)} for {_wait(wait)}")
+        say(f"waits: {harmless(task)} for {_wait(wait, now)}")
     if is_lost:
         _say_undriven(row)
     _say_next(following)
@@ -112,7 +112,11 @@ def _answers(session: Session, row: RunRow, run: Run, tasks: list[str]) -> list[
     from autoglm.cli.watch import where_option
 
     where = f"{row.run_id}{where_option(session)}"
-    asked = [each for each in open_questions(run) if each.task in tasks and each.question.kind != "time"]
+    asked = [
+        each
+        for each in open_questions(run)
+        if each.task in tasks and each.question.kind != "time" and not each.is_late(session.now())
+    ]
     return list(dict.fromkeys(answer_command(where, each.task, each.question) for each in asked))
 
 
@@ -163,7 +167,7 @@ def _explain_task(session: Session, row: RunRow, run: Run, task: str, *, as_json
         fingerprint = fingerprint_of(session, run, task)
         say_json({"run_id": row.run_id, **data, "history": history, "fingerprint": fingerprint, "next": following})
     else:
-        _say_task(row, story, tried, is_driven=row.ended_at is not None or is_driven(row))
+        _say_task(row, story, tried, session.now(), is_driven=row.ended_at is not None or is_driven(row))
         _say_next(following)
 
 
@@ -229,7 +233,7 @@ def _history(session: Session, run_id: str, task: str) -> tuple[list[Tried], Ask
     return [tried[number] for number in sorted(tried)], asked
 
 
-def _say_task(row: RunRow, story: TaskStory, tried: list[Tried], *, is_driven: bool) -> None:
+def _say_task(row: RunRow, story: TaskStory, tried: list[Tried], now: float, *, is_driven: bool) -> None:
     from autoglm.cli.measure import harmless
     from autoglm.cli.output import say
 
@@ -247,7 +251,7 @@ def _say_task(row: RunRow, story: TaskStory, tried: list[Tried], *, is_driven: b
         say("because:")
         _say_links(story.causes, len(story.causes))
     for wait in story.waits:
-        say(f"waits for {_wait(wait)}")
+        say(f"waits for {_wait(wait, now)}")
     if story.items is not None:
         _say_items(story.items)
     if tried:
@@ -342,7 +346,7 @@ def _say_more(more: int) -> None:
         say(f"  … and {more:,} more")
 
 
-def _wait(wait: Wait) -> str:
+def _wait(wait: Wait, now: float) -> str:
     from autoglm.cli.measure import harmless
 
     match wait.what:
@@ -354,7 +358,9 @@ def _wait(wait: Wait) -> str:
         case "run":
             return f"the run: {wait.reason}"
     reason = harmless(wait.reason) or "to be woken"
-    return reason if wait.due is None else f"{reason}, due at {_clock(wait.due)}"
+    if wait.due is None:
+        return reason
+    return f"{reason}, {'whose time was up' if wait.due <= now else 'due'} at {_clock(wait.due)}"
 
 
 def _clock(at: float) -> str:

@@ -202,9 +202,13 @@ def _say_questions(session: Session, row: RunRow, questions: Sequence[OpenQuesti
         say(f"‖ {harmless(each.task)} waits for {what}{harmless(in_words(question))}")
         if question.who:
             say(f"  who may answer: {harmless(', '.join(question.who))}")
+        is_late = each.is_late(session.now())
         if question.deadline is not None and question.kind != "time":
-            say(f"  until {format_instant(question.deadline)}, then: {question.on_deadline}")
-        if question.kind != "time":
+            over = ": its time is up" if is_late else ""
+            say(f"  until {format_instant(question.deadline)}, then: {question.on_deadline}{over}")
+        if is_late:
+            say(f"  autoglm resume {run}")
+        elif question.kind != "time":
             say(f"  {answer_command(run, each.task, question)}")
     if len(questions) > _SHOWN_QUESTIONS:
         say(f"… and {len(questions) - _SHOWN_QUESTIONS:,} more open questions: --json lists all")
