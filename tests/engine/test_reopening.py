@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from autoglm.engine import messages as m
 from autoglm.engine.redoing import Again, Why, what_is_done_again
 from autoglm.engine.states import RunStatus, TaskStatus
-from autoglm.spec.model import Join, OnError, Workflow
+from autoglm.spec.model import Join, OnError, Retry, Workflow
 
 from .conftest import Play
 from .flows import each, group, result, running, status, statuses, task
@@ -52,6 +52,43 @@ def test_what_failed_runs_again_too(play: Play) -> None:
     world.fail("b")
     again(world, "a")
     assert statuses(world) == {"a": "running", "b": "running", "c": "pending"}
+
+
+def began_at(world: World, name: str) -> float:
+    found = world.run.find(name)
+    assert found is not None
+    assert found.started_at is not None
+    return found.started_at - 1000.0
+
+
+def test_a_task_that_is_done_again_begins_again(play: Play) -> None:
+    retried = task("b", "a", retry=Retry(max_attempts=2))
+    world = play(task("a", rollback=task("a")), retried)
+    world.succeed("a")
+    world.fail("b")
+    world.pass_time(60.0)
+    assert (began_at(world, "a"), began_at(world, "b")) == (0.0, 0.0), "its second attempt is of the same round"
+    world.fail("b")
+    world.succeed("a~rollback")
+    world.pass_time(600.0)
+    world.handle(m.Reopen())
+    world.crash()
+    assert began_at(world, "a") == 660.0
+    world.succeed("a")
+    world.fail("b")
+    world.pass_time(60.0)
+    assert began_at(world, "b") == 660.0
+    world.fail("b")
+    world.pass_time(1.0)
+    undo = world.run.attempts["a~rollback"]
+    assert undo.started_at == 1720.0
+
+
+def test_an_attempt_whose_process_was_lost_begins_again(play: Play) -> None:
+    world = play(task("a"))
+    world.now += 600.0
+    world.crash()
+    assert began_at(world, "a") == 600.0
 
 
 def test_attempts_go_on_counting_and_all_of_them_are_to_be_had(play: Play) -> None:

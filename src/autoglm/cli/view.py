@@ -371,7 +371,7 @@ class RunView:
                 self._again(view, None)
             if view.status in FAILED or view.status in ("cancelled", "rolled_back") or view.upstream_failed:
                 self._set(view, "pending")
-                view.error, view.ended_at, view.upstream_failed = "", None, False
+                view.error, view.started_at, view.ended_at, view.upstream_failed = "", None, None, False
                 progress = view.progress
                 if progress is not None:
                     progress.ended -= progress.failed + progress.cancelled
@@ -399,7 +399,7 @@ class RunView:
     def _again(self, view: TaskView, items: int | None) -> None:
         """Put back a task that is done again, or so many of its items, however it ended."""
         self._set(view, "pending")
-        view.error, view.ended_at, view.upstream_failed = "", None, False
+        view.error, view.started_at, view.ended_at, view.upstream_failed = "", None, None, False
         if view.progress is not None and items is not None:
             view.progress.ended -= items
             view.progress.failed = view.progress.cancelled = 0

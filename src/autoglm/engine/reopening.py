@@ -182,7 +182,7 @@ def _wipe(state: RunState, instance: Instance) -> None:
     undoing.set_back(state, instance.undo)
     instance.attempts_before = instance.attempt
     instance.result = instance.output = instance.collected = instance.failure = instance.reason = None
-    instance.stopping = instance.first_at = instance.ended_at = None
+    instance.stopping = instance.first_at = instance.started_at = instance.ended_at = None
     instance.upstream_failed = instance.queued = False
     instance.value = UNREAD
 

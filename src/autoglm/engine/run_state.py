@@ -736,6 +736,8 @@ class RunState:
                 self.set_deadline(instance, at)
         for instance in self._running.values():
             instance.recovered += 1
+            if instance.attempt - instance.attempts_before <= 1:  # while nobody drove the run, it did not run
+                instance.started_at = at
 
     def _run_paused(self, event: m.RunPaused, at: float) -> None:
         self.pause_reason = event.reason

@@ -74,7 +74,8 @@ def set_back(state: RunState, task: Instance) -> None:
         return
     forgetting.unlist(state, work)
     work.attempts_before = work.attempt
-    work.failure = work.result = work.output = work.reason = work.stopping = work.first_at = work.ended_at = None
+    work.failure = work.result = work.output = work.reason = work.stopping = work.first_at = None
+    work.started_at = work.ended_at = None
     work.value = UNREAD
 
 

@@ -103,6 +103,7 @@ class Instance:
         """When its time is up, while it runs and has a ``timeout``."""
         self.first_at: float | None = None
         self.started_at: float | None = None
+        """When it began: with its first attempt since it was last set back."""
         self.ended_at: float | None = None
         self.loop: LoopState | None = None
         self.child: Scope | None = None

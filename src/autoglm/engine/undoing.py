@@ -183,7 +183,8 @@ def set_back(state: RunState, undo: Instance | None) -> None:
         return
     forgetting.unlist(state, undo)
     undo.attempts_before = undo.attempt
-    undo.failure = undo.result = undo.reason = undo.first_at = undo.ended_at = None
+    undo.failure = undo.result = undo.reason = undo.first_at = None
+    undo.started_at = undo.ended_at = None
 
 
 def ended(state: RunState, undo: Instance, at: float) -> None:
