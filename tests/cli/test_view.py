@@ -81,6 +81,27 @@ def test_a_second_attempt_is_told_and_a_failure_says_why():
     ]
 
 
+def test_attempts_count_against_the_maximum_of_their_round_and_of_what_they_are_of():
+    view = RunView("1abc", "flow")
+    view.most_attempts = {"a~rollback": 4}
+    view.set_graph(Workflow(name="flow", tasks=(work("a", retry=Retry(max_attempts=2)),)))
+    for at, event in (
+        (0.0, m.AttemptStarted("a", 1)),
+        (0.0, m.AttemptFailed("a", 1, BAD, retry_at=1.0)),
+        (1.0, m.AttemptStarted("a", 2)),
+        (1.0, m.AttemptFailed("a", 2, BAD)),
+        (1.0, m.RunFailed(BAD)),
+        (9.0, m.RunReopened()),
+        (9.0, m.AttemptStarted("a", 3)),
+        (9.0, m.AttemptFailed("a", 3, BAD, retry_at=19.0)),
+        (9.0, m.AttemptStarted("a~rollback", 1)),
+        (9.0, m.AttemptFailed("a~rollback", 1, BAD, retry_at=19.0)),
+    ):
+        view.take(event, at)
+    rows = [line for line in shown(view, 9.0) if "retry " in line]
+    assert [row.split("retry ")[1].split()[0] for row in rows] == ["4/4", "2/4"]
+
+
 def test_a_loop_has_a_bar_a_rate_an_eta_and_its_oldest_items():
     view = view_of(work("many", loop=Loop(over=[1])), events=[(0.0, m.LoopStarted("many", 100))])
     for index in range(20):

@@ -128,7 +128,7 @@ def _sentence(change: Change) -> str:
         return f"{task} succeeded{took}{_items_told(change)}{_tail(change.detail)}"
     if status == "retrying":
         wait = format_duration(max(0.0, (change.retry_at or change.at) - change.at))
-        most = max(change.view.max_attempts, change.attempt + 1)
+        most = change.view.most_of(change.attempt + 1, change.before)
         return f"{task} failed{took}, retry {change.attempt + 1}/{most} in {wait}{_tail(change.detail)}"
     if status == "paused":
         wait = "" if change.retry_at is None else f" for {format_duration(max(0.0, change.retry_at - change.at))}"

@@ -31,6 +31,8 @@ class Active:
     log: str = ""
     waits: str = ""
     """What it waits for, while it is paused."""
+    before: int = 0
+    """Attempts made before the run was reopened: they do not count against the task's maximum."""
 
 
 @dataclass(slots=True)
@@ -91,6 +93,10 @@ class TaskView:
             at = at.parent
         return False
 
+    def most_of(self, attempt: int, before: int) -> int:
+        """Return the number of the last attempt there may be, where ``before`` were made before this began again."""
+        return max(before + self.max_attempts, attempt)
+
 
 def task_row(view: TaskView, now: float, column: int, width: int) -> Line:
     """Return the row of a task; ``column`` is how wide names are."""
@@ -142,14 +148,15 @@ def _active(active: Active, view: TaskView, now: float) -> Line:
         wait = format_duration(max(0.0, active.due - now))
         return [
             (
-                f"retry {active.attempt + 1}/{max(view.max_attempts, active.attempt + 1)} in {wait}  ",
+                f"retry {active.attempt + 1}/{view.most_of(active.attempt + 1, active.before)} in {wait}  ",
                 style_of("retrying"),
             ),
             (active.error, "dim"),
         ]
     line = [(format_duration(max(0.0, now - active.started_at)), "")]
     if active.attempt > 1:
-        line.append((f"  attempt {active.attempt}/{max(view.max_attempts, active.attempt)}", style_of("retrying")))
+        most = view.most_of(active.attempt, active.before)
+        line.append((f"  attempt {active.attempt}/{most}", style_of("retrying")))
     if active.log:
         line.append((f"  │ {harmless(active.log)}", "dim"))
     return line

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def seed(view: RunView, run: Run) -> None:
     """Tell ``view`` what tasks ``run`` has, and how far a replayed one has come."""
-    view.set_graph(run.graph.workflow)
+    graph = run.graph
+    view.most_attempts = {node.path: node.retry.max_attempts for node in graph.walk() if node.retry is not None}
+    view.set_graph(graph.workflow)
     if run.created is not None:
         view.run_id, view.offline = run.created.run_id, run.created.offline
     view.status = run.status.value
@@ -71,4 +73,6 @@ def _go_on(view: RunView, shown: TaskView, instance: Instance) -> None:
         question = None if instance.held is None else instance.held.question
         if question is not None and question.kind != "time":
             view.questions[instance.id] = question
-        view.go_on(shown, Active(instance.id, instance.started_at, instance.attempt, instance.due, error, waits=waits))
+        active = Active(instance.id, instance.started_at, instance.attempt, instance.due, error, waits=waits)
+        active.before = instance.attempts_before
+        view.go_on(shown, active)

@@ -51,6 +51,8 @@ class Change:
     retry_at: float | None = None
     detail: str = ""
     hint: str | None = None
+    before: int = 0
+    """Attempts made before the run was reopened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class RunView:
         """What the run has used of models so far."""
         self.again: Sequence[Again] = ()
         """What will be done again when the run is reopened."""
+        self.most_attempts: Mapping[str, int] = {}
+        """How many attempts there may be of what no task of the file is shown for, such as rollbacks, by path."""
         self._order: list[TaskView] = []
         self._counts: dict[str, int] = {}
         self._active: dict[str, TaskView] = {}
@@ -133,6 +137,7 @@ class RunView:
             depth = 0 if parent is None else parent.depth + 1
             name = path[len(parent.path) + 1 :] if parent is not None else path
             view = TaskView(path, harmless(name), depth, len(self._order), parent, is_repeated=repeated)
+            view.max_attempts = self.most_attempts.get(path, 1)
             self.tasks[path] = view
             self._order.append(view)
             self._counts["pending"] = self._counts.get("pending", 0) + 1
@@ -189,7 +194,9 @@ class RunView:
 
     def _started(self, task: str, attempt: int, at: float) -> Change:
         view = self._view(static_path(task))
-        view.active[task] = Active(task, at, attempt)
+        last = view.active.get(task)
+        before = attempt - 1 if last is None else last.before
+        view.active[task] = Active(task, at, attempt, before=before)
         self._active[view.path] = view
         if view.started_at is None:
             view.started_at = at
@@ -229,8 +236,9 @@ class RunView:
         seconds = at - active.started_at
         item = _is_item(event.task)
         return Change(
-            event.task, "retrying", view, at, item, event.attempt, seconds, event.retry_at, active.error, failure.hint
-        )
+            event.task, "retrying", view, at, item, event.attempt, seconds, event.retry_at, active.error, failure.hint,
+            active.before,
+        )  # fmt: skip
 
     def _parked(self, event: m.ParkingBegan | m.QuestionAsked, at: float) -> Change:
         view = self._view(static_path(event.task))
