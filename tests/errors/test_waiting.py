@@ -49,12 +49,19 @@ def test_waits_that_say_too_little_or_too_much(scene: Scene) -> None:
           - {name: slow, type: wait, for: 10m, deadline: 1h}
           - {name: ask, type: approval, message: "Good?", on_deadline: approve, timeout: 5m, retries: 2}
           - {name: never, type: approval, message: "Good?", deadline: never, form: {type: objekt}}
+          - {name: data, type: approval, message: "Ok?", deadline: 1h, on_deadline: approve, form: {required: [price]}}
           - {name: part, effects: guarded, tasks: [{name: pay}]}
         """,
     )
     scene.autoglm("validate", "flow.yaml")
     scene.shows(
-        "wait-unclear", "bad-duration", "bad-instant", "field-without-effect", "deadline-missing", "invalid-schema"
+        "wait-unclear",
+        "bad-duration",
+        "bad-instant",
+        "field-without-effect",
+        "deadline-missing",
+        "deadline-misfit",
+        "invalid-schema",
     )
 
 

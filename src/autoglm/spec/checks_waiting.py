@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from autoglm.base.durations import parse_duration
+from autoglm.base.errors import TaskError
 from autoglm.base.instants import parse_instant
 from autoglm.spec.checks_types import schema_fault
 from autoglm.spec.faults import kind_of
@@ -37,12 +38,30 @@ def _check(task: Task, report: Report) -> None:
             path, message = fault
             place = ("options", "form", *path)
             report.task(task, place, "invalid-schema", f"this is no JSON Schema: {message}")
+        elif options.get("on_deadline") == "approve":
+            _check_default(task, form, report)
     deadline = options.get("deadline")
     if deadline is not None and not is_template(deadline):
         _check_when(task, "deadline", deadline, report)
     elif deadline is None and "on_deadline" in options:
         message = f"`{task.name}` says what happens at its deadline, and has none"
         report.task(task, ("options", "on_deadline"), "deadline-missing", message, hint="add `deadline: 2d`", key=True)
+
+
+def _check_default(task: Task, form: dict[str, Any], report: Report) -> None:
+    """Hold against its form what an approval at the deadline brings: nothing."""
+    from autoglm.base.schemas import problems  # the library behind it costs more to import than all of this
+
+    try:
+        found = problems({}, form)
+    except TaskError:  # it refers to what it does not hold, say: whoever answers is told
+        return
+    if not found:
+        return
+    shown = "; ".join(f"{path}: {sentence}" for path, sentence in found)
+    message = f"`{task.name}` is approved at its deadline without data, which does not fit its form: {shown}"
+    hint = "let `form` require nothing, or write `on_deadline: reject`, `fail` or `skip`"
+    report.task(task, ("options", "on_deadline"), "deadline-misfit", message, hint=hint)
 
 
 def _check_way(task: Task, report: Report) -> None:
