@@ -187,6 +187,14 @@ def test_a_reopened_run_tells_anew():
     assert view.counts == {"pending": 2}
 
 
+def test_what_ran_when_its_process_was_lost_is_timed_from_when_it_runs_again():
+    view = view_of(work("a"), events=[(0.0, m.AttemptStarted("a", 1)), (600.0, m.RunRecovered())])
+    change = view.take(m.AttemptSucceeded("a", 1), 601.0)
+    assert change is not None
+    assert change.seconds == 1.0
+    assert "✓ a  1.0s" in shown(view, 601.0)
+
+
 def test_a_reopened_run_shows_no_more_what_ran_at_its_end():
     view = RunView("1abc", "flow")
     view.set_graph(Workflow(name="flow", tasks=(work("a"),), finally_=(work("tidy"),)))

@@ -348,6 +348,8 @@ class RunView:
                 self.status, self.ended_at, self.failure = "running", None, None
                 if isinstance(event, m.RunReopened):
                     self._reopen()
+                elif isinstance(event, m.RunRecovered):
+                    self._recovered(at)
                 if self.started_at is None:
                     self.started_at = at
             case m.SectionStarted(section=section, task=task) if task:
@@ -366,6 +368,16 @@ class RunView:
                 self.ended_at = at
             case _:
                 pass
+
+    def _recovered(self, at: float) -> None:
+        """What ran begins again: while nobody drove the run, it did not run."""
+        for view in self._active.values():
+            for active in view.active.values():
+                if active.waits or active.due is not None:
+                    continue
+                active.started_at = at
+                if active.attempt - active.before <= 1 and not view.is_loop:
+                    view.started_at = at
 
     def _reopen(self) -> None:
         """What failed will run again: it is told about anew when it does."""
