@@ -15,6 +15,7 @@ from tests.runtime.house import House, Watcher
 
 from autoglm.app.correcting import File
 from autoglm.base.errors import StoreError, UsageError
+from autoglm.cli.stored import run_facts
 from autoglm.engine import messages as m
 from autoglm.engine.codec import decode_record
 from autoglm.stores.protocol import LeaseHeld, RunRow
@@ -413,6 +414,94 @@ def test_a_secret_input_is_given_again_to_resume(house: House, monkeypatch: pyte
         monkeypatch.setitem(os.environ, "AUTOGLM_INPUT_TOKEN", TOKEN)
         assert asyncio.run(session.resume(run_id)).succeeded
     assert got == [TOKEN, TOKEN]
+
+
+CALLED = """
+name: called
+inputs: {inner: {type: string, secret: true, default: inner-s3cr3t-default}}
+tasks: {say: {handler: echo, with: {token: "{{ inputs.inner }}"}}}
+outputs: {said: "{{ tasks.say.result }}"}
+"""
+
+
+def test_the_default_of_a_secret_input_is_kept_as_a_given_one_is(house: House) -> None:
+    house.write("called.yaml", CALLED)
+    flow = house.write(
+        "flow.yaml",
+        f"name: f\ninputs: {{token: {{type: string, secret: true, default: {TOKEN}}}, nothing: "
+        "{type: [string, 'null'], secret: true, default: null}}\n"
+        "tasks:\n  a: {handler: echo, with: {token: '{{ inputs.token }}'}, when: inputs.nothing is none}\n"
+        "  b: {workflow: called.yaml, depends_on: a}\n"
+        "outputs: {leak: '{{ inputs.token }}', inner: '{{ tasks.b.result }}'}\n",
+    )
+    got = []
+    watcher = Watcher()
+
+    def echo(token: str, ctx: TaskContext) -> str:
+        got.append(token)
+        ctx.log("stdout", token)
+        return f"<{token}>"
+
+    with house.session(database(house), echo=echo) as session:
+        report = asyncio.run(session.run(session.load(flow), observers=[watcher]))
+        run, _, _ = session.open_run(report.run_id)
+        journal = b"".join(stored.payload for stored in session.store.read(report.run_id))
+        facts, logs = run_facts(session.store, report.run_id), session.store.list_logs(report.run_id)
+    assert got == [TOKEN, "inner-s3cr3t-default"], "the handlers get the real values"
+    assert report.outputs == {"leak": "***", "inner": {"said": "<***>"}}
+    assert facts["inputs"] == {"token": "***", "nothing": None}
+    shown = repr([report, run.snapshot(), logs, watcher.events, watcher.lines, journal])
+    assert TOKEN not in shown
+    assert "inner-s3cr3t-default" not in shown
+
+
+def test_a_secret_default_is_not_asked_for_on_resume_but_what_was_given_instead_is(house: House) -> None:
+    flow = house.write(
+        "flow.yaml",
+        "name: f\ninputs: {token: {type: string, secret: true, default: the-default}}\n"
+        "tasks:\n  a: {handler: work, with: {t: '{{ inputs.token }}'}}\n"
+        "  b: {handler: work, with: {t: '{{ token }}'}, depends_on: a}\n",
+    )
+    got = []
+
+    def work(t: str) -> None:
+        got.append(t)
+        if len(got) % 2:
+            session.drain()
+
+    with house.session(work=work) as session:
+        run_id = asyncio.run(session.run(session.load(flow))).run_id
+        assert asyncio.run(session.resume(run_id)).succeeded
+        run_id = asyncio.run(session.run(session.load(flow), {"token": TOKEN})).run_id
+        with pytest.raises(UsageError) as caught:
+            asyncio.run(session.resume(run_id))
+        assert caught.value.code == "secret-input-missing"
+        assert asyncio.run(session.resume(run_id, {"token": TOKEN})).succeeded
+    assert got == ["the-default", "the-default", TOKEN, TOKEN]
+
+
+def test_a_changed_file_brings_its_own_secret_default(house: House) -> None:
+    text = (
+        "name: f\ninputs: {token: {type: string, secret: true, default: the-default}}\n"
+        "tasks:\n  a: {handler: work, with: {t: '{{ inputs.token }}'}}\n"
+        "  b: {handler: work, with: {t: '{{ token }}'}, depends_on: a}\n"
+    )
+    flow = house.write("flow.yaml", text)
+    got = []
+
+    def work(t: str) -> None:
+        got.append(t)
+        if len(got) == 1:
+            session.drain()
+
+    with house.session(work=work) as session:
+        run_id = asyncio.run(session.run(session.load(flow))).run_id
+        house.write("flow.yaml", text.replace("the-default", "another-default"))
+        assert asyncio.run(session.resume(run_id, file=File.WITH_CHANGES)).succeeded
+        created = session.open_run(run_id)[0].created
+    assert got[-1] == "another-default"
+    assert created is not None
+    assert (created.inputs, created.secret_inputs, created.secret_defaults) == ({}, ("token",), ("token",))
 
 
 def test_a_secret_that_is_not_there_fails_its_task_with_where_to_put_it(

@@ -47,15 +47,24 @@ def test_doubts(scene: Scene) -> None:
     checked(
         scene,
         """
-        inputs: {topic: {type: string}}
+        inputs:
+          topic: {type: string}
+          token: {type: string, secret: true, default: hush-hush}
         tasks:
           - {name: off, handler: done, when: "1 > 2"}
           - {name: never, handler: done, depends_on: off}
           - {name: rows, handler: done, loop: {file: data/rows.csv}}
-          - {name: bare, handler: done, env: {A: b}}
+          - {name: bare, handler: done, env: {A: "{{ inputs.token }}"}}
         """,
     )
-    scene.shows("unused-input", "constant-condition", "unreachable-task", "missing-file", "env-without-process")
+    scene.shows(
+        "literal-secret",
+        "unused-input",
+        "constant-condition",
+        "unreachable-task",
+        "missing-file",
+        "env-without-process",
+    )
 
 
 def test_types_and_options(scene: Scene) -> None:

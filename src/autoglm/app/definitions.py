@@ -251,10 +251,12 @@ def _event(
 ) -> tuple[m.DefinitionChanged, bytes, Mapping[str, Secret]]:
     workflow = change.loaded.workflow
     known = workflow.inputs if workflow.inputs or not workflow.inputs_inferred else created.inputs
-    secrets = session.secret_inputs([name for name in created.secret_inputs if name in known], given)
+    again = [name for name in created.secret_inputs if name in known and name not in created.secret_defaults]
+    secrets = session.secret_inputs(again, given)
     values = {name: value for name, value in created.inputs.items() if name in known}
     more = {name: value for name, value in given.items() if name not in secrets}
-    inputs, new_secrets = check_inputs(workflow, {**values, **{n: str(s) for n, s in secrets.items()}, **more})
+    all_given = {**values, **{n: str(s) for n, s in secrets.items()}, **more}
+    inputs, new_secrets = check_inputs(workflow, all_given)
     text = definition_text(session, change.loaded)
     event = m.DefinitionChanged(
         definition=blob_of(text),
@@ -264,5 +266,6 @@ def _event(
         secret_inputs=tuple(sorted(new_secrets)),
         config=dict(session.project.settings.config),
         env=session.project.env() if "env" in change.loaded.graph.reads else {},
+        secret_defaults=tuple(sorted(new_secrets.keys() - all_given.keys())),
     )
     return event, text, new_secrets

@@ -8,12 +8,12 @@ from typing import Any
 from autoglm.base import jsonvalue
 from autoglm.base.errors import UsageError
 from autoglm.base.redaction import Secret
-from autoglm.spec.given import input_fault, unknown_input
+from autoglm.spec.given import as_secret, default_of, input_fault, unknown_input
 from autoglm.spec.model import InputSpec, Workflow
 
 
 def check_inputs(workflow: Workflow, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Secret]]:
-    """Return (inputs for the journal, secret inputs), defaults filled in.
+    """Return (inputs for the journal, secret inputs), defaults filled in on both sides.
 
     Raises:
         UsageError: ``bad-inputs``: unknown, missing or ill-typed inputs, all of them.
@@ -30,7 +30,7 @@ def check_inputs(workflow: Workflow, given: Mapping[str, Any]) -> tuple[dict[str
         if problem is not None:
             problems.append(problem)
         elif spec is not None and spec.secret:
-            secrets[name] = Secret(value if isinstance(value, str) else jsonvalue.encode(value).decode())
+            secrets[name] = as_secret(value)
         else:
             values[name] = jsonvalue.plain(value)
     for name, spec in workflow.inputs.items():
@@ -40,7 +40,8 @@ def check_inputs(workflow: Workflow, given: Mapping[str, Any]) -> tuple[dict[str
             what = f" ({spec.description})" if spec.description else ""
             problems.append(f"`{name}` is missing{what}; give it with -i {name}=…")
         elif not workflow.inputs_inferred:
-            values[name] = spec.default
+            default = default_of(spec)
+            (secrets if isinstance(default, Secret) else values)[name] = default
     if problems:
         count = len(problems)
         head = "an input is wrong" if count == 1 else f"{count} inputs are wrong"

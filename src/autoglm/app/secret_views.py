@@ -10,6 +10,7 @@ from autoglm.base.errors import TaskError
 from autoglm.base.redaction import Redactor, Secret
 from autoglm.config.project import Project
 from autoglm.spec.expressions import ExpressionError
+from autoglm.spec.given import as_secret, default_of
 
 if TYPE_CHECKING:
     from autoglm.engine.machine import Run
@@ -47,7 +48,7 @@ def known_secrets(project: Project, run: Run) -> Redactor:
     """Return what hides the secrets that may come up in a run which nobody drives.
 
     Those are the project's own, those that the run's workflow names, its keys for models, and its secret inputs as far
-    as the environment gives them. Raises TaskError when ``.env`` cannot be read.
+    as their defaults or the environment give them. Raises TaskError when ``.env`` cannot be read.
     """
     redactor = Redactor()
     workflow = run.graph.workflow
@@ -60,7 +61,17 @@ def known_secrets(project: Project, run: Run) -> Redactor:
             redactor.add(value)
     for name in run.created.secret_inputs if run.created is not None else ():
         redactor.add(project.environ.get(INPUT_PREFIX + name.upper(), ""))
+    redactor.add_all([*secret_defaults(run).values()])
+    for callee in run.graph.callees.values():
+        redactor.add_all([default_of(spec) for spec in callee.workflow.inputs.values()])
     return redactor
+
+
+def secret_defaults(run: Run) -> dict[str, Secret]:
+    """Return the secret inputs of a run that were not given, as its definition has them."""
+    names = run.created.secret_defaults if run.created is not None else ()
+    inputs = run.graph.workflow.inputs
+    return {name: as_secret(inputs[name].default) for name in names if name in inputs}
 
 
 class Environment(Mapping[str, str]):

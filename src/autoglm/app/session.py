@@ -20,7 +20,7 @@ from autoglm.app.inputs import check_inputs
 from autoglm.app.loading import Loaded, load_file
 from autoglm.app.plugins import find_plugin, load_stores
 from autoglm.app.report import RunReport, report
-from autoglm.app.secret_views import INPUT_PREFIX, SecretView
+from autoglm.app.secret_views import INPUT_PREFIX, SecretView, secret_defaults
 from autoglm.app.telemetry import open_telemetry
 from autoglm.base.diagnostics import Diagnostic
 from autoglm.base.errors import UsageError
@@ -233,6 +233,7 @@ class Session:
             file=loaded.file,
             offline=offline,
             environment=workflow.environment,
+            secret_defaults=tuple(sorted(secret_inputs.keys() - (inputs or {}).keys())),
         )
         lease = Lease(run_id=run_id, owner=this_process(), epoch=1, until=now + LEASE_SECONDS)
         row = RunRow(
@@ -397,8 +398,7 @@ class Session:
                 last, secrets = adopt(self, found, lease, correction.change, correction.tasks, inputs or {})
                 stimuli = [m.Begin(), m.Resume()]
             else:
-                names = run.created.secret_inputs if run.created is not None and needs_secrets else ()
-                secrets = self.secret_inputs(names, inputs or {})
+                secrets = self._secrets_of(run, inputs or {}) if needs_secrets else {}
             run.provide(secrets)
         except BaseException:
             self.store.release(lease)
@@ -474,6 +474,15 @@ class Session:
     def now(self) -> float:
         """Return the time by the session's clock: seconds since the epoch."""
         return self._clock()
+
+    def _secrets_of(self, run: Run, given: Mapping[str, Any]) -> dict[str, Secret]:
+        """Return a run's secret inputs: given again, or the defaults with which it was started."""
+        created = run.created
+        if created is None:
+            return {}
+        defaults = secret_defaults(run)
+        names = [name for name in created.secret_inputs if name in given or name not in defaults]
+        return defaults | self.secret_inputs(names, given)
 
     def secret_inputs(self, names: Sequence[str], given: Mapping[str, Any]) -> dict[str, Secret]:
         """Return the secret inputs of these names, given again. Raises UsageError ``secret-input-missing``."""

@@ -82,6 +82,7 @@ def adopt(state: RunState, event: m.DefinitionChanged, graph: Graph, at: float) 
             definition=event.definition,
             inputs=event.inputs,
             secret_inputs=event.secret_inputs,
+            secret_defaults=event.secret_defaults,
             config=event.config,
             env=event.env,
         )

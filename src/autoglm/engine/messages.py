@@ -219,6 +219,8 @@ class RunCreated(Event, frozen=True, tag="run_created"):
     format: int = FORMAT
     environment: str | None = None
     """The environment whose variables the workflow was read with."""
+    secret_defaults: tuple[str, ...] = ()
+    """Those of ``secret_inputs`` that were not given: their defaults stand in the definition."""
 
 
 class RunStarted(Event, frozen=True, tag="run_started"):
@@ -464,6 +466,7 @@ class DefinitionChanged(Event, frozen=True, tag="definition_changed"):
     secret_inputs: tuple[str, ...] = ()
     config: dict[str, Any] = {}
     env: dict[str, str] = {}
+    secret_defaults: tuple[str, ...] = ()
 
 
 class Question(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from autoglm.base.diagnostics import did_you_mean
@@ -37,6 +38,9 @@ def check_types(workflow: Workflow, scopes: Iterable[ScopeInfo], catalog: Catalo
     for name, spec in workflow.models.items():
         if spec.api_key is not None and not _holds_template(spec.api_key):
             checker.literal_key(("models", name, "api_key"), None, f"the key of the model `{name}`")
+    for name, declared in workflow.inputs.items():
+        if declared.secret and declared.default not in (None, ""):
+            checker.literal_default(name)
 
 
 class _Checker:
@@ -168,6 +172,15 @@ class _Checker:
             self.report.workflow(path, "literal-secret", message, hint=hint)
         else:
             self._say(task, path, "literal-secret", message, hint)
+
+    def literal_default(self, name: str) -> None:
+        """Warn of a secret input whose value stands in the file itself, without showing the line that holds it."""
+        message = (
+            f"the default of the secret input `{name}` stands in the file, and so in what each run keeps of the file"
+        )
+        hint = "leave the default out and give the input, or read `{{ secrets.NAME }}` instead"
+        self.report.workflow(("inputs", name, "default"), "literal-secret", message, hint=hint, key=True, warning=True)
+        self.report.found[-1] = replace(self.report.found[-1], excerpt=None)
 
     def _degrade_model(self, budget: Budget, say: Callable[..., None]) -> None:
         """Check that the model exists that is asked when a budget is used up."""

@@ -38,10 +38,21 @@ def kind_of(value: Any) -> str:
     return "a string" if isinstance(value, str) else names.get(type(value), "an array")
 
 
+def as_secret(value: Any) -> Secret:
+    """Return the value of a secret input as marked text; what is no text, as JSON text."""
+    return Secret(value if isinstance(value, str) else jsonvalue.encode(redact(value)).decode())
+
+
+def default_of(spec: InputSpec) -> Any:
+    """Return an input's default: of a secret input, a secret as one that is given would be; null hides nothing."""
+    return as_secret(spec.default) if spec.secret and spec.default is not None else spec.default
+
+
 def bind_inputs(workflow: Workflow, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return the inputs of a called workflow, defaults filled in, and what is wrong with what was given.
 
-    What is given for a ``secret`` input is a secret from then on; a secret that is given for another stays one.
+    What is given for a ``secret`` input is a secret from then on, and so is its default; a secret that is given for
+    another stays one.
     """
     faults: list[str] = []
     inputs: dict[str, Any] = {}
@@ -51,7 +62,7 @@ def bind_inputs(workflow: Workflow, given: Mapping[str, Any]) -> tuple[dict[str,
         if fault is not None:
             faults.append(fault)
         elif spec is not None and spec.secret and not contains_secret(value):
-            inputs[name] = Secret(value if isinstance(value, str) else jsonvalue.encode(redact(value)).decode())
+            inputs[name] = as_secret(value)
         else:
             inputs[name] = value
     for name, spec in workflow.inputs.items():
@@ -60,7 +71,7 @@ def bind_inputs(workflow: Workflow, given: Mapping[str, Any]) -> tuple[dict[str,
         if spec.required:
             faults.append(f"`{name}` is missing")
         elif not workflow.inputs_inferred:
-            inputs[name] = spec.default
+            inputs[name] = default_of(spec)
     return inputs, faults
 
 

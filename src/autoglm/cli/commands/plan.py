@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from autoglm.base.redaction import MASK
 from autoglm.cli import options
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from autoglm.app.loading import Loaded
     from autoglm.app.planning import Plan, Planned
     from autoglm.base.diagnostics import Diagnostic
+    from autoglm.spec.model import InputSpec
 
 _SHOWN_PATH = 20
 
@@ -59,16 +61,19 @@ def _data(loaded: Loaded, plan: Plan) -> dict[str, Any]:
         tasks[task.path] = data
     return {
         "workflow": workflow.name,
-        "inputs": {
-            name: spec.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {"required": spec.required}
-            for name, spec in workflow.inputs.items()
-        },
+        "inputs": {name: _declared(spec) for name, spec in workflow.inputs.items()},
         "levels": plan.waves,
         "critical_path": plan.critical_path,
         "model_calls": msgspec.to_builtins(plan.model_calls),
         "tasks": tasks,
         "limits": plan.limits,
     }
+
+
+def _declared(spec: InputSpec) -> dict[str, Any]:
+    """Return an input's declaration as data, without the default of a secret one."""
+    data = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {"required": spec.required}
+    return data | {"default": MASK} if spec.secret and "default" in data else data
 
 
 def _say(loaded: Loaded, plan: Plan, used: Estimate, doubts: list[Diagnostic]) -> None:
