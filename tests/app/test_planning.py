@@ -49,7 +49,7 @@ def test_loops_are_counted_as_far_as_they_are_known(house: House) -> None:
     )
     assert runs(found) == {
         "listed": "2", "ranged": "5", "named": "2", "square": "10", "rows": "12,345", "again": "1 to 9",
-        "perhaps": "0 to 1", "missing": "unknown", "upstream": "unknown",
+        "perhaps": "1", "missing": "unknown", "upstream": "unknown",
     }  # fmt: skip
     assert found.waves == [
         ["listed", "ranged", "named", "square", "rows", "again", "perhaps"],
@@ -87,7 +87,7 @@ def test_a_called_file_is_shown_below_its_task_and_one_that_calls_itself_once(ho
         """,
     )
     found = plan(house, "name: flow\ntasks:\n  call: {workflow: ./called.yaml, loop: [1, 2]}\n")
-    assert runs(found) == {"call": "2", "call.step": "2", "call.deeper": "0 to 2"}
+    assert runs(found) == {"call": "2", "call.step": "2", "call.deeper": "0"}
 
 
 def test_models_that_hang_on_a_result_are_an_unknown_number(house: House) -> None:
@@ -118,3 +118,103 @@ def test_what_runs_at_the_end_is_planned_too(house: House) -> None:
         "on_error.tell": "0 to 1", "finally.one": "1", "finally.two": "1",
     }  # fmt: skip
     assert found.waves == [["each"], ["after"], ["on_error.tell"], ["finally.one"], ["finally.two"]]
+
+
+CONDITIONS = """
+name: flow
+inputs: {amount: {type: integer, default: 50}, who: {type: string}}
+vars: {limit: 100}
+tasks:
+  given: {handler: work, when: inputs.amount > vars.limit}
+  bare: {handler: work, when: amount > limit}
+  of_project: {handler: work, when: config.size == 3}
+  required: {handler: work, when: who == "me"}
+  asked_for: {handler: work, when: inputs.who is defined}
+  whole: {handler: work, when: inputs | length > 1}
+  of_result: {handler: work, when: tasks.bare.result.n == 1}
+  many: {handler: work, loop: [1, 2, 3], when: amount > limit}
+  each: {handler: work, loop: [1, 2, 3], when: item > 1}
+  after: {handler: work, depends_on: each}
+  around:
+    loop: {over: [1, 2], as: amount}
+    tasks:
+      within: {handler: work, when: amount > 1}
+"""
+
+
+def test_conditions_are_asked_where_they_read_only_what_is_known_before(house: House) -> None:
+    def planned(**inputs: Any) -> dict[str, str]:
+        with house.session(work=lambda: 1) as session:
+            loaded = session.load(house.write("flow.yaml", CONDITIONS))
+            return runs(plan_of(loaded, session.catalog, house.root, inputs, {"size": 3}))
+
+    always = {"of_project": "1", "each": "0 to 3", "after": "1", "around": "2", "around.within": "0 to 2"}
+    assert planned() == always | {
+        "given": "0", "bare": "0", "required": "0 to 1", "asked_for": "0 to 1", "whole": "0 to 1", "of_result": "0",
+        "many": "0",
+    }  # fmt: skip
+    assert planned(amount=101, who="me") == always | {
+        "given": "1", "bare": "1", "required": "1", "asked_for": "1", "whole": "0 to 1", "of_result": "0 to 1",
+        "many": "3",
+    }  # fmt: skip
+
+
+def test_conditions_of_a_called_file_read_what_it_is_given(house: House) -> None:
+    house.write(
+        "called.yaml",
+        """
+        name: called
+        inputs: {amount: {type: integer, default: 1}, size: {type: integer, default: 1}}
+        vars: {limit: 2}
+        tasks:
+          of_amount: {handler: work, when: inputs.amount > vars.limit}
+          of_size: {handler: work, when: inputs.size > vars.limit}
+        """,
+    )
+    found = plan(
+        house,
+        """
+        name: flow
+        inputs: {amount: {type: integer, default: 50}}
+        tasks:
+          first: {handler: work}
+          call: {workflow: ./called.yaml, with: {amount: "{{ inputs.amount }}"}}
+          other: {workflow: ./called.yaml, with: {amount: "{{ tasks.first.result }}", size: 3}}
+        """,
+    )
+    assert runs(found) == {
+        "first": "1", "call": "1", "call.of_amount": "1", "call.of_size": "0", "other": "1",
+        "other.of_amount": "0 to 1", "other.of_size": "1",
+    }  # fmt: skip
+
+
+def test_a_task_runs_as_its_upstreams_let_it(house: House) -> None:
+    found = plan(
+        house,
+        """
+        name: flow
+        inputs: {n: {type: integer}}
+        tasks:
+          - {name: sure, handler: work}
+          - {name: maybe, handler: work, when: inputs.n > 1}
+          - {name: never, handler: work, when: "1 > 2"}
+          - {name: below, handler: work, depends_on: maybe, loop: [1, 2, 3, 4, 5]}
+          - {name: below_two, handler: work, depends_on: [maybe, sure]}
+          - {name: below_never, handler: work, depends_on: never}
+          - {name: all, handler: work, depends_on: [maybe, sure], join: all_succeeded}
+          - {name: none, handler: work, depends_on: [never, sure], join: all_succeeded}
+          - {name: done, handler: work, depends_on: [maybe, never], join: all_done}
+          - {name: one, handler: work, depends_on: [never, sure], join: one_succeeded}
+          - {name: failed, handler: work, depends_on: sure, join: one_failed}
+          - {name: on_failure, handler: work, depends_on: {sure: [failed]}}
+          - {name: on_any, handler: work, depends_on: {sure: [failed, succeeded]}}
+          - {name: on_skip, handler: work, depends_on: {never: [skipped]}}
+          - {name: on_maybe, handler: work, depends_on: {maybe: [succeeded]}}
+          - {name: on_never, handler: work, depends_on: {never: [succeeded]}}
+        """,
+    )
+    assert runs(found) == {
+        "sure": "1", "maybe": "0 to 1", "never": "0", "below": "0 to 5", "below_two": "1", "below_never": "0",
+        "all": "0 to 1", "none": "0", "done": "1", "one": "1", "failed": "0 to 1", "on_failure": "0 to 1",
+        "on_any": "1", "on_skip": "1", "on_maybe": "0 to 1", "on_never": "0",
+    }  # fmt: skip

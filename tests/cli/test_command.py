@@ -160,6 +160,25 @@ def test_plan_runs_nothing(autoglm: Autoglm):
     assert autoglm("list").stdout == "no runs\n"
 
 
+def test_plan_tells_what_is_given_and_refuses_what_run_refuses(autoglm: Autoglm, project: Path):
+    (project / "paid.yaml").write_text(
+        "inputs:\n  amount: {type: integer, default: 50}\n  key: {type: string, secret: true, default: hush-hush}\n"
+        "tasks: [{name: big, handler: quick, with: {n: 1}, when: amount > 100 and key}]\n"
+    )
+    shown = autoglm("plan", "paid.yaml", "-i", "amount=101", "-i", "key=t-abcdefgh").stdout
+    assert ["amount", "integer", "50", "101"] in [line.split() for line in shown.splitlines()]
+    assert "t-abcdefgh" not in shown
+    data = json.loads(autoglm("plan", "paid.yaml", "-i", "key=t-abcdefgh", "--json").stdout)
+    assert data["inputs"]["key"]["default"] == data["inputs"]["key"]["given"] == "***"
+    assert data["tasks"]["big"]["runs"] == {"least": 0, "most": 0}
+    for wrong in ("amount=x", "amont=3"):
+        planned, run = autoglm("plan", "paid.yaml", "-i", wrong), autoglm("run", "paid.yaml", "-q", "-i", wrong)
+        assert planned.returncode == run.returncode == 2
+        assert planned.stdout == ""
+        assert "error[bad-inputs]: an input is wrong" in planned.stderr
+        assert planned.stderr in run.stderr
+
+
 def test_graph_of_a_file_and_of_a_run(autoglm: Autoglm, project: Path):
     assert "│ first │" in autoglm("graph", "flow.yaml").stdout
     autoglm("run", "failing.yaml", "--run-id", "r1")

@@ -9,7 +9,7 @@ from autoglm.base import jsonvalue
 from autoglm.base.errors import UsageError
 from autoglm.base.redaction import Secret
 from autoglm.spec.given import as_secret, default_of, input_fault, unknown_input
-from autoglm.spec.model import InputSpec, Workflow
+from autoglm.spec.model import Workflow
 
 
 def check_inputs(workflow: Workflow, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Secret]]:
@@ -23,10 +23,7 @@ def check_inputs(workflow: Workflow, given: Mapping[str, Any]) -> tuple[dict[str
     secrets: dict[str, Secret] = {}
     for name, value in given.items():
         spec = workflow.inputs.get(name)
-        if spec is None and not _takes_any(workflow):
-            problems.append(unknown_input(workflow, name))
-            continue
-        problem = _problem(name, spec, value) if spec is not None else _not_json(name, value)
+        problem = _problem_of(workflow, name, value)
         if problem is not None:
             problems.append(problem)
         elif spec is not None and spec.secret:
@@ -42,11 +39,34 @@ def check_inputs(workflow: Workflow, given: Mapping[str, Any]) -> tuple[dict[str
         elif not workflow.inputs_inferred:
             default = default_of(spec)
             (secrets if isinstance(default, Secret) else values)[name] = default
+    _refuse(problems)
+    return values, secrets
+
+
+def check_given(workflow: Workflow, given: Mapping[str, Any]) -> None:
+    """Check the inputs that are given, of which some may still be missing.
+
+    Raises:
+        UsageError: ``bad-inputs``: unknown or ill-typed inputs, all of them.
+    """
+    found = [_problem_of(workflow, name, value) for name, value in given.items()]
+    _refuse([problem for problem in found if problem is not None])
+
+
+def _refuse(problems: list[str]) -> None:
     if problems:
         count = len(problems)
         head = "an input is wrong" if count == 1 else f"{count} inputs are wrong"
         raise UsageError(f"{head}:\n" + "\n".join(f"  - {problem}" for problem in problems), code="bad-inputs")
-    return values, secrets
+
+
+def _problem_of(workflow: Workflow, name: str, value: Any) -> str | None:
+    """Return what is wrong with a value given for an input, None when it fits."""
+    spec = workflow.inputs.get(name)
+    if spec is None and not _takes_any(workflow):
+        return unknown_input(workflow, name)
+    not_json = _not_json(name, value)
+    return not_json if not_json is not None or spec is None else input_fault(name, spec, value)
 
 
 def _takes_any(workflow: Workflow) -> bool:
@@ -60,8 +80,3 @@ def _not_json(name: str, value: Any) -> str | None:
     except jsonvalue.NotJson as error:
         return f"`{name}`: {error}"
     return None
-
-
-def _problem(name: str, spec: InputSpec, value: Any) -> str | None:
-    not_json = _not_json(name, value)
-    return not_json if not_json is not None else input_fault(name, spec, value)

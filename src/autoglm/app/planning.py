@@ -1,28 +1,37 @@
 """What a run of a file would do: the graph with what is inside its groups, loops and calls, in waves; nothing is run.
 
 How often a task runs is told as far as it can be before: lists in the file, ranges, matrices and what follows from
-given or default inputs are counted, files row by row. What hangs on a result is unknown. Whoever can tell what a model
+given or default inputs are counted, files row by row, and conditions that read nothing else are asked. What hangs on a
+result is unknown. Whoever can tell what a model
 call costs multiplies :attr:`Planned.calls` of the tasks that ask a model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
+from autoglm.app.chances import Chance, chances
+from autoglm.app.foreknowledge import Known
 from autoglm.app.loading import Loaded
 from autoglm.base.errors import TaskError
 from autoglm.base.order import levels
 from autoglm.graph.model import Graph, LoopPlan, Node, ScopePlan
 from autoglm.runtime.sources import open_source
 from autoglm.spec.catalog import Catalog
-from autoglm.spec.expressions import ExpressionError, Template
+from autoglm.spec.expressions import ExpressionError, Template, compile_template
+from autoglm.spec.given import as_secret, default_of
+from autoglm.spec.model import Workflow
+from autoglm.spec.names import loop_names
 
 MAX_ROWS: Final = 1_000_000
 """Rows of a file that are counted at most."""
 _CHUNK: Final = 5000
+_AT_END: Final = frozenset({"error", "run"})
+"""What the names mean in a section at the end, only the run can tell."""
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -85,9 +94,18 @@ class Plan(msgspec.Struct, frozen=True):
     limits: dict[str, int | None]
 
 
-def plan_of(loaded: Loaded, catalog: Catalog, root: Any, inputs: Mapping[str, Any] | None = None) -> Plan:
-    """Return the plan of a workflow. ``root`` is the project's folder; ``inputs`` are those known so far."""
-    planner = _Planner(loaded.graph, catalog, root, inputs or {})
+def plan_of(
+    loaded: Loaded,
+    catalog: Catalog,
+    root: Any,
+    inputs: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Return the plan of a workflow.
+
+    ``root`` is the project's folder and ``config`` its own values; ``inputs`` are those known so far.
+    """
+    planner = _Planner(loaded.graph, catalog, root, inputs or {}, config or {})
     tasks = list(planner.whole())
     waves: list[list[str]] = []
     for task in tasks:
@@ -108,48 +126,74 @@ def plan_of(loaded: Loaded, catalog: Catalog, root: Any, inputs: Mapping[str, An
 
 
 class _Planner:
-    def __init__(self, graph: Graph, catalog: Catalog, root: Any, inputs: Mapping[str, Any]) -> None:
+    def __init__(
+        self, graph: Graph, catalog: Catalog, root: Any, inputs: Mapping[str, Any], config: Mapping[str, Any]
+    ) -> None:
         self.graph = graph
         self.catalog = catalog
         self.root = root
-        defaults = {name: spec.default for name, spec in graph.workflow.inputs.items() if not spec.required}
-        given = {**defaults, **inputs}
-        self._values: dict[str, Any] = {**graph.workflow.vars, **given, "inputs": given, "vars": graph.workflow.vars}
+        self._config = config
+        self._known = self._known_in(graph.workflow, inputs)
+
+    def _known_in(self, workflow: Workflow, inputs: Mapping[str, Any]) -> Known:
+        """Return what templates of a workflow can read before a run, with these inputs and the other ones' defaults."""
+        declared = {} if workflow.inputs_inferred else workflow.inputs
+        defaults = {name: default_of(spec) for name, spec in declared.items() if not spec.required}
+        given = {
+            name: as_secret(value) if name in declared and declared[name].secret else value
+            for name, value in inputs.items()
+        }
+        return Known({**defaults, **given}, workflow.vars, self._config)
+
+    def _known_inside(self, node: Node, known: Known) -> Known:
+        """Return what is known before a run inside of a task; the files that it calls see what it gives them."""
+        callee = self.graph.callees.get(node.callee or "")
+        inner = known.without(loop_names(node.task))
+        if callee is None:
+            return inner
+        given: dict[str, Any] = {}
+        for name, value in node.task.arguments.items():
+            with suppress(ExpressionError, KeyError, TypeError):
+                given[name] = inner.value_of(compile_template(value))
+        found = self._known_in(callee.workflow, given)
+        return found.without_inputs(node.task.arguments.keys() - given.keys())
 
     def whole(self) -> Iterator[Planned]:
         """Yield the tasks of the file wave by wave, and then, in further waves, those that run at the run's end."""
         last = 0
-        for task in self.scope(self.graph.root, "", 0, ONCE, frozenset()):
+        for task in self.scope(self.graph.root, "", 0, ONCE, frozenset(), self._known):
             last = max(last, task.wave if task.depth == 0 else 0)
             yield task
         for name, plan in self.graph.sections.items():
             before = last
-            for task in self.scope(plan, f"{name}.", 0, _at_end(name, ONCE), frozenset()):
+            known = self._known.without(_AT_END)
+            for task in self.scope(plan, f"{name}.", 0, _at_end(name, ONCE), frozenset(), known):
                 later = task.wave + before if task.depth == 0 else task.wave
                 last = max(last, later if task.depth == 0 else 0)
                 yield msgspec.structs.replace(task, wave=later)
 
     def scope(
-        self, plan: ScopePlan, prefix: str, depth: int, around: Count, called: frozenset[str]
+        self, plan: ScopePlan, prefix: str, depth: int, around: Count, called: frozenset[str], known: Known
     ) -> Iterator[Planned]:
         """Yield the tasks of a scope wave by wave, each followed by what is inside it."""
         waves = levels([[edge.upstream for edge in node.edges] for node in plan.nodes])
+        likely = chances(plan, lambda node: known.holds(node.when))
         for node in sorted(plan.nodes, key=lambda each: (waves[each.local], each.local)):
-            items = self._items(node.loop) if node.loop is not None else ONCE
-            runs = around.times(items)
-            if node.when is not None or any(edge.is_branch for edge in node.edges):
-                runs = Count(0, runs.most)
+            items = self._items(node.loop, known) if node.loop is not None else ONCE
+            runs = _by_chance(around.times(items), likely[node.local], is_each=node.when_each)
             inner, key = self._inside(node, called)
             yield self._planned(plan, node, prefix, depth, waves[node.local] + 1, items, runs, inner)
             if inner is not None:
                 below = called if key is None else called | {key}
                 least = 0 if node.choose is not None else runs.least
                 inside = Count(least, runs.most)
-                yield from self.scope(inner, f"{prefix}{node.name}.", depth + 1, inside, below)
+                within = self._known_inside(node, known)
+                yield from self.scope(inner, f"{prefix}{node.name}.", depth + 1, inside, below, within)
                 callee = self.graph.callees.get(node.callee or "")
                 for name, section in callee.sections.items() if callee is not None else ():
                     where = f"{prefix}{node.name}.{name}."
-                    yield from self.scope(section, where, depth + 1, _at_end(name, inside), below)
+                    at_end = _at_end(name, inside)
+                    yield from self.scope(section, where, depth + 1, at_end, below, within.without(_AT_END))
 
     def _inside(self, node: Node, called: frozenset[str]) -> tuple[ScopePlan | None, str | None]:
         """Return what is inside a task; a file that calls itself is shown once."""
@@ -197,29 +241,22 @@ class _Planner:
 
     # ------------------------------------------------------------------------------------------------------- counting
 
-    def _items(self, loop: LoopPlan) -> Count:
+    def _items(self, loop: LoopPlan, known: Known) -> Count:
         if loop.repeat is not None:
             return Count(0 if loop.repeat.while_ is not None else 1, loop.repeat.max_iterations)
         if loop.file is not None:
-            return self._rows(loop.file)
+            return self._rows(loop.file, known)
         if loop.matrix is not None:
             found = ONCE
             for axis in loop.matrix.values():
-                found = found.times(self._length(axis))
+                found = found.times(_length(axis, known))
             return found
-        return UNKNOWN if loop.over is None else self._length(loop.over)
+        return UNKNOWN if loop.over is None else _length(loop.over, known)
 
-    def _length(self, template: Template) -> Count:
-        try:
-            count = len(template.evaluate_items(_Known(self._values)))
-        except (ExpressionError, KeyError, TypeError):
-            return UNKNOWN
-        return Count(count, count)
-
-    def _rows(self, template: Template) -> Count:
+    def _rows(self, template: Template, known: Known) -> Count:
         """Count the rows of a file, a chunk at a time."""
         try:
-            name = template.evaluate(_Known(self._values))
+            name = template.evaluate(known)
             source = open_source(str(name), self.root)
         except (ExpressionError, KeyError, TaskError):
             return UNKNOWN
@@ -240,17 +277,19 @@ def _at_end(section: str, around: Count) -> Count:
     return around if section == "finally" else Count(0, around.most)
 
 
-class _Known:
-    """The names that have a value before a run."""
+def _by_chance(runs: Count, chance: Chance, *, is_each: bool) -> Count:
+    """Return how often a task runs that may be skipped, as a whole or (``is_each``) item by item."""
+    if chance is Chance.NEVER:
+        return Count(0, 0)
+    return Count(0, runs.most) if chance is Chance.MAYBE or is_each else runs
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
 
-    def __call__(self, name: str) -> Any:
-        return self._values[name]
-
-    def names(self) -> list[str]:
-        return list(self._values)
+def _length(template: Template, known: Known) -> Count:
+    try:
+        count = len(template.evaluate_items(known))
+    except (ExpressionError, KeyError, TypeError):
+        return UNKNOWN
+    return Count(count, count)
 
 
 def _critical_path(graph: Graph, plan: ScopePlan, prefix: str, called: frozenset[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from autoglm.base.redaction import MASK
 from autoglm.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from autoglm.app.estimating import Estimate, Range
     from autoglm.app.loading import Loaded
@@ -30,6 +30,7 @@ def plan(
 
     from autoglm.app.accounts import own_prices
     from autoglm.app.estimating import estimate
+    from autoglm.app.inputs import check_given
     from autoglm.app.planning import plan_of
     from autoglm.app.preflight import look_at
     from autoglm.app.session import Session
@@ -39,18 +40,20 @@ def plan(
     with Session.open(file, environment=environment) as session:
         loaded = session.load(file)
         given = read_inputs(loaded.workflow, inputs or [], None)
-        found = plan_of(loaded, session.catalog, session.project.root, given)
+        check_given(loaded.workflow, given)
+        config = session.project.settings.config
+        found = plan_of(loaded, session.catalog, session.project.root, given, config)
         doubts = [*loaded.diagnostics, *look_at(session, file, loaded.workflow, given)]
         settings = session.project.settings
         used = estimate(loaded, found, settings.models, own_prices(settings))
     if json:
-        say_json(_data(loaded, found) | {"estimate": msgspec.to_builtins(used)})
+        say_json(_data(loaded, found, given) | {"estimate": msgspec.to_builtins(used)})
     else:
-        _say(loaded, found, used, doubts)
+        _say(loaded, found, given, used, doubts)
     return 0
 
 
-def _data(loaded: Loaded, plan: Plan) -> dict[str, Any]:
+def _data(loaded: Loaded, plan: Plan, given: dict[str, Any]) -> dict[str, Any]:
     import msgspec
 
     workflow = loaded.workflow
@@ -61,7 +64,7 @@ def _data(loaded: Loaded, plan: Plan) -> dict[str, Any]:
         tasks[task.path] = data
     return {
         "workflow": workflow.name,
-        "inputs": {name: _declared(spec) for name, spec in workflow.inputs.items()},
+        "inputs": {name: _declared(name, spec, given) for name, spec in workflow.inputs.items()},
         "levels": plan.waves,
         "critical_path": plan.critical_path,
         "model_calls": msgspec.to_builtins(plan.model_calls),
@@ -70,13 +73,14 @@ def _data(loaded: Loaded, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _declared(spec: InputSpec) -> dict[str, Any]:
-    """Return an input's declaration as data, without the default of a secret one."""
+def _declared(name: str, spec: InputSpec, given: dict[str, Any]) -> dict[str, Any]:
+    """Return an input's declaration as data, with what is given for it, and without the values of a secret one."""
     data = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {"required": spec.required}
-    return data | {"default": MASK} if spec.secret and "default" in data else data
+    data |= {"given": given[name]} if name in given else {}
+    return data | {key: MASK for key in ("default", "given") if spec.secret and key in data}
 
 
-def _say(loaded: Loaded, plan: Plan, used: Estimate, doubts: list[Diagnostic]) -> None:
+def _say(loaded: Loaded, plan: Plan, given: dict[str, Any], used: Estimate, doubts: list[Diagnostic]) -> None:
     from autoglm.cli.measure import harmless
     from autoglm.cli.output import say, warn
     from autoglm.cli.tables import say_table
@@ -88,8 +92,7 @@ def _say(loaded: Loaded, plan: Plan, used: Estimate, doubts: list[Diagnostic]) -
     say(f"{harmless(workflow.name)}: {loaded.graph.own:,} tasks, nothing has been run")
     if workflow.inputs:
         say()
-        rows = [[name, _kind(spec), _default(spec), spec.description or ""] for name, spec in workflow.inputs.items()]
-        say_table(["INPUT", "TYPE", "DEFAULT", "DESCRIPTION"], rows)
+        _say_inputs(workflow.inputs, given)
     say()
     rows = [
         [f"{task.wave}" if not task.depth else "", _name(task), task.type, task.executor, str(task.runs), _notes(task)]
@@ -108,6 +111,18 @@ def _say(loaded: Loaded, plan: Plan, used: Estimate, doubts: list[Diagnostic]) -
         limits.insert(0, f"whole run {workflow.max_parallel}")
     if limits:
         say(f"at once at most: {', '.join(limits)}")
+
+
+def _say_inputs(inputs: Mapping[str, InputSpec], given: dict[str, Any]) -> None:
+    from autoglm.cli.tables import say_table
+
+    rows = [[name, _kind(spec), _default(spec), spec.description or ""] for name, spec in inputs.items()]
+    heads = ["INPUT", "TYPE", "DEFAULT", "DESCRIPTION"]
+    if given:
+        heads.insert(3, "GIVEN")
+        for row, (name, spec) in zip(rows, inputs.items(), strict=True):
+            row.insert(3, _value(spec, given[name]) if name in given else "")
+    say_table(heads, rows)
 
 
 def _between(found: Range, shown: Callable[[float], str]) -> str:
@@ -162,9 +177,11 @@ def _kind(spec: Any) -> str:
     return f"{kind}, secret" if spec.secret else kind
 
 
-def _default(spec: Any) -> str:
+def _default(spec: InputSpec) -> str:
+    return "(required)" if spec.required else _value(spec, spec.default)
+
+
+def _value(spec: InputSpec, value: Any) -> str:
     import json
 
-    if spec.required:
-        return "(required)"
-    return "***" if spec.secret else json.dumps(spec.default, ensure_ascii=False)
+    return MASK if spec.secret else json.dumps(value, ensure_ascii=False)
