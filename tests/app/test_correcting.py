@@ -264,6 +264,50 @@ def test_the_plan_of_a_resume_tells_what_is_done_again(tmp_path: Path) -> None:
     assert len(calls) == 3
 
 
+def test_the_plan_tells_what_runs_at_the_end(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    flow = house.write(
+        "flow.yaml",
+        "name: f\ntasks: [{name: a, handler: work}]\n"
+        "on_error: [{name: tell, handler: work}]\nfinally: [{name: tidy, handler: fail}]\n",
+    )
+    ran: list[str] = []
+
+    def work() -> None:
+        ran.append("work")
+
+    def fail() -> None:
+        ran.append("fail")
+        raise ValueError("it is stuck")
+
+    with house.session(str(tmp_path / "runs.db"), work=work, fail=fail) as session:
+        asyncio.run(session.run(session.load(flow), run_id="r"))
+        correction = plan_retry(session, "r")
+        assert correction.again == []
+        assert [(each.task, each.if_failed, each.was) for each in correction.at_end] == [
+            ("on_error.tell", True, "pending"),
+            ("finally.tidy", False, "failed"),
+        ]
+        ran.clear()
+        asyncio.run(session.retry("r", correction=correction))
+        assert ran == ["fail"]
+        flow.write_text(flow.read_text().replace("name: tidy", "name: clear"))
+        at_end = plan_retry(session, "r", (), File.WITH_CHANGES).as_dict()["at_end"]
+    assert at_end == [
+        {"task": "on_error.tell", "if_failed": True, "was": "pending"},
+        {"task": "finally.clear", "if_failed": False, "was": "pending"},
+    ]
+
+
+def test_a_named_task_must_be_in_the_changed_file(shop: Shop) -> None:
+    shop.edit("flow.yaml", "  d: {depends_on: a}\n", "")
+    with pytest.raises(UsageError, match="no task 'd'") as caught:
+        shop.retry(tasks=("d",), file=File.WITH_CHANGES)
+    assert caught.value.code == "task-not-found"
+    assert shop.retry(tasks=("d",), file=File.AS_RECORDED).succeeded
+    assert shop.ran() == "d"
+
+
 def test_a_file_that_is_called_and_has_changed_is_told_too(tmp_path: Path) -> None:
     house = House(tmp_path)
     called = house.write("called.yaml", "name: called\ntasks:\n  x: {handler: work}\n")

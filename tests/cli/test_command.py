@@ -179,6 +179,16 @@ def test_plan_tells_what_is_given_and_refuses_what_run_refuses(autoglm: Autoglm,
         assert planned.stderr in run.stderr
 
 
+def test_the_plan_of_a_retry_lists_what_runs_at_the_end(autoglm: Autoglm, project: Path):
+    (project / "ends.yaml").write_text(
+        "tasks: [{name: one, handler: quick}]\non_error: [{name: tell, handler: quick}]\n"
+        "finally: [{name: tidy, handler: quick}, {name: close, handler: quick}]\n"
+    )
+    autoglm("run", "ends.yaml", "-q", "--run-id", "ends")
+    shown = autoglm("retry", "ends", "--from", "one", "--plan").stdout.splitlines()
+    assert shown[-2:] == ["at the run's end: finally.tidy, finally.close", "if it fails: on_error.tell"]
+
+
 def test_graph_of_a_file_and_of_a_run(autoglm: Autoglm, project: Path):
     assert "│ first │" in autoglm("graph", "flow.yaml").stdout
     autoglm("run", "failing.yaml", "--run-id", "r1")

@@ -29,6 +29,8 @@ def test_retry_from_a_task_that_is_not_there(scene: Scene) -> None:
     scene.autoglm("retry", "r", "--from", "cleen")
     scene.autoglm("retry", "r", "--from", "clean[7]")
     scene.autoglm("retry", "r", "--from", "report.inner")
+    scene.write("flow.yaml", FLOW.partition("  - name: report")[0])
+    scene.autoglm("retry", "r", "--with-changes", "--from", "report")
     scene.shows("task-not-found")
 
 

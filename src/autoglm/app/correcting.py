@@ -11,7 +11,7 @@ from autoglm.app.definitions import Difference, difference, refuse_changed
 from autoglm.base.diagnostics import did_you_mean
 from autoglm.base.errors import UsageError
 from autoglm.engine.adopting import can_adopt
-from autoglm.engine.redoing import Again, Why, what_is_done_again
+from autoglm.engine.redoing import Again, AtEnd, Why, what_is_done_again, what_runs_at_the_end
 from autoglm.engine.states import RUN_FINAL, RunStatus
 from autoglm.runtime.owner import is_alive, this_process
 from autoglm.spec.changes import Kind
@@ -20,6 +20,7 @@ from autoglm.stores.protocol import LeaseHeld
 if TYPE_CHECKING:
     from autoglm.app.session import Replayed, Session
     from autoglm.engine.machine import Run
+    from autoglm.graph.model import Graph
 
 
 class File(StrEnum):
@@ -44,6 +45,8 @@ class Correction:
     """The tasks that were named."""
     change: Difference | None = None
     """How today's file and code differ from the run's definition, when the run is to go on by them."""
+    at_end: list[AtEnd] = field(default_factory=list)
+    """What runs at the run's end, whether or not it had run before."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the document that ``--plan --json`` prints."""
@@ -51,7 +54,8 @@ class Correction:
             {"task": each.task, "why": each.why.value, "because": each.because, "items": each.items, "was": each.was}
             for each in self.again
         ]
-        document: dict[str, Any] = {"run_id": self.run_id, "again": again, "kept": self.kept}
+        at_end = [{"task": each.task, "if_failed": each.if_failed, "was": each.was} for each in self.at_end]
+        document: dict[str, Any] = {"run_id": self.run_id, "again": again, "at_end": at_end, "kept": self.kept}
         if self.change is not None:
             document["changes"] = [
                 {
@@ -126,14 +130,16 @@ def _plan(session: Session, run_id: str, tasks: tuple[str, ...], file: File, wha
         raise UsageError(message, code="workflow-changed", hint=hint)
     change = difference(session, run) if file is File.WITH_CHANGES else None
     graph = run.graph if change is None else change.loaded.graph
-    check_tasks(run, tasks)
+    check_tasks(run, tasks, graph)
     reasons = {}
     for path, each in change.redo.items() if change is not None else ():
         reasons[path] = (Why.NEW if each.kind is Kind.NEW else Why.CHANGED, str(each))
-    again = what_is_done_again(run, tasks, reasons, graph) if run.is_final or change else []
+    goes_again = run.is_final or bool(change)
+    again = what_is_done_again(run, tasks, reasons, graph) if goes_again else []
+    at_end = what_runs_at_the_end(run, graph) if goes_again else []
     names = {each.task for each in again}
     is_kept = (node.name not in names and _has_ended(run, node.name) for node in graph.root.nodes)
-    return Correction(run_id, again, sum(is_kept), replayed, tasks, change)
+    return Correction(run_id, again, sum(is_kept), replayed, tasks, change, at_end)
 
 
 def _has_ended(run: Run, name: str) -> bool:
@@ -141,21 +147,27 @@ def _has_ended(run: Run, name: str) -> bool:
     return found is not None and found.is_final
 
 
-def check_tasks(run: Run, tasks: Sequence[str]) -> None:
-    """Check that ids and static paths mean tasks, and items that can be done again. Raises UsageError."""
+def check_tasks(run: Run, tasks: Sequence[str], graph: Graph | None = None) -> None:
+    """Check that ids and static paths mean tasks, and items that can be done again. Raises UsageError.
+
+    ``graph`` is the one by which the run will go, when that is not its own.
+    """
     for task in tasks:
-        _check_task(run, task)
+        _check_task(run, task, run.graph if graph is None else graph)
 
 
-def _check_task(run: Run, task: str) -> None:
-    plan = run.graph.root
+def _check_task(run: Run, task: str, graph: Graph) -> None:
+    plan = graph.root
     where = ""
     for part in task.split("."):
         name, bracket, number = part.partition("[")
         local = plan.names.get(name)
         if local is None:
             close = did_you_mean(name, [node.name for node in plan.nodes])
-            hint = f"did you mean `{where}{close}`?" if close else "`autoglm show` lists the tasks"
+            listed = (
+                "`autoglm show` lists the tasks" if graph is run.graph else "the file as it is now does not have it"
+            )
+            hint = f"did you mean `{where}{close}`?" if close else listed
             raise UsageError(f"the run has no task {task!r}", code="task-not-found", hint=hint)
         node = plan.nodes[local]
         where = f"{where}{node.name}"

@@ -59,6 +59,14 @@ def _show(correction: Correction) -> None:
         say_table(["AGAIN", "WAS", "ITEMS", "BECAUSE"], rows, status=1)
     if count > _SHOWN:
         say(f"… and {count - _SHOWN:,} more: --plan --json")
+    _show_end("at the run's end", [each.task for each in correction.at_end if not each.if_failed])
+    _show_end("if it fails", [each.task for each in correction.at_end if each.if_failed])
+
+
+def _show_end(when: str, tasks: list[str]) -> None:
+    if tasks:
+        more = f" and {len(tasks) - _SHOWN:,} more: --plan --json" if len(tasks) > _SHOWN else ""
+        say(f"{when}: {', '.join(map(harmless, tasks[:_SHOWN]))}{more}")
 
 
 def _show_change(change: Difference) -> None:

@@ -52,6 +52,28 @@ class Again(msgspec.Struct, frozen=True):
     """How it had ended."""
 
 
+class AtEnd(msgspec.Struct, frozen=True):
+    """A task of ``on_error`` or ``finally``: it runs, again or not, when the run comes to its end."""
+
+    task: str
+    if_failed: bool
+    """Only when the run fails then."""
+    was: str = "pending"
+    """How it had ended."""
+
+
+def what_runs_at_the_end(run: RunState, graph: Graph) -> list[AtEnd]:
+    """Return the tasks of the sections of ``graph``, by which the run will go, in the order of the file."""
+    found = []
+    for name, plan in graph.sections.items():
+        scope = run.sections.get(name)
+        had = {each.node.name: each for each in scope.instances if each is not None} if scope is not None else {}
+        for node in plan.nodes:
+            was = had[node.name].status if node.name in had else TaskStatus.PENDING
+            found.append(AtEnd(f"{name}.{node.name}", name == "on_error", was.value))
+    return found
+
+
 def what_is_done_again(
     run: RunState,
     tasks: tuple[str, ...] = (),
