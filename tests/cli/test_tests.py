@@ -74,6 +74,18 @@ def test_what_fails_decides_the_exit_code_and_stands_in_every_form(autoglm: Auto
     assert (root.get("tests"), root.get("failures")) == ("4", "1")
 
 
+def test_a_wrong_test_file_is_told_in_json_as_well(autoglm: Autoglm, tested: Path) -> None:
+    wrong = tested / "tests" / "wrong.test.yaml"
+    wrong.write_text("workflow: flow.yaml\ncases: {one: {mocks: {nosuch: {value: 1}}}}\n")
+    done = autoglm("test", "--json")
+    document = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert "error[unknown-task]" in done.stderr
+    assert (document["passed"], document["failed"], document["cases"], document["errors"]) == (0, 0, [], 1)
+    assert [(each["code"], each["place"]["line"]) for each in document["diagnostics"]] == [("unknown-task", 2)]
+    assert autoglm("test").stdout == ""
+
+
 def test_k_chooses_by_name(autoglm: Autoglm, tested: Path) -> None:
     (tested / "tests" / "test_flow.py").write_text(PYTHON)
     assert "1 passed in" in autoglm("test", "-k", "an HOUR").stdout

@@ -49,7 +49,7 @@ def test_a_file_that_is_wrong_by_itself(scene: Scene) -> None:
               large: {value: 1, error: http_503}
               small: {error: {code: 5, retryable: no, klass: x}, per: item}
               each: {sequence: []}
-              ship: {sequence: [5, {value: "{{ 1 + }}"}], per: year}
+              ship: {sequence: [5, {}, {value: "{{ 1 + }}"}], per: year}
           - name: twice
             expect:
               status: done
@@ -99,11 +99,14 @@ def test_a_file_that_does_not_fit_its_workflow(scene: Scene) -> None:
               tasks:
                 each[3].shipp: failed
                 fetch: {branches: [large]}
+                route: {branches: [zonk, smal]}
               check: [output.x == 1, tasks.fatch.status == "failed"]
         """,
     )
     assert scene.autoglm("test") == 2
-    scene.shows("bad-inputs", "unknown-task", "mock-not-work", "expect-not-a-decision", "unknown-name")
+    scene.shows(
+        "bad-inputs", "unknown-task", "mock-not-work", "expect-not-a-decision", "expect-unknown-branch", "unknown-name"
+    )
 
 
 def test_answers_and_signals_that_nobody_waits_for(scene: Scene) -> None:
@@ -208,6 +211,8 @@ def test_expectations_that_are_not_met(scene: Scene) -> None:
                 route: {branches: [small]}
                 small: {reason: "too small"}
                 each[1].ship: {status: failed, result: 3}
+                each[99]: succeeded
+                each[99].ship: {result: 3}
                 large: {result_includes: [1, 3]}
               check:
                 - tasks.fetch.result.size > 9 and inputs.who == "you"

@@ -201,6 +201,25 @@ def test_wrong_mocks_are_refused(loop: Path) -> None:
         run_workflow(loop, mocks={"each": 1})
 
 
+def test_of_a_task_that_is_not_there_nothing_can_be_asked(loop: Path) -> None:
+    run = run_workflow(loop, mocks={"each.ship": 1, "each.note": 2})
+    assert (run.status_of("each[1].ship"), run.result_of("each[1].ship")) == ("succeeded", 1)
+    for ask in (run.status_of, run.result_of, run.branches):
+        with pytest.raises(UsageError, match=r"no task `each\[0\]\.shop`") as caught:
+            ask("each[0].shop")
+        assert (caught.value.code, caught.value.hint) == ("unknown-task", "did you mean `each.ship`?")
+
+
+def test_a_hint_that_lists_only_some_tasks_says_so(house: House) -> None:
+    house.write("none.sh", "exit 3\n")
+    for count, end in ((12, "t11"), (13, "t11, …")):
+        tasks = "".join(f"  - {{name: t{number}, script: none.sh}}\n" for number in range(count))
+        flow = house.write("flow.yaml", f"tasks:\n{tasks}")
+        with pytest.raises(UsageError) as caught:
+            run_workflow(flow, mocks={"something else": 1})
+        assert (caught.value.hint or "").endswith(f"t10, {end}")
+
+
 def test_tasks_of_called_files_are_mocked_and_told_by_the_way_to_them(house: House) -> None:
     house.write("none.sh", "exit 3\n")
     house.write(

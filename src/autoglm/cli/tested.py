@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from autoglm.base.durations import format_duration
-from autoglm.base.reports import render_one
+from autoglm.base.reports import render_json, render_one
 from autoglm.cli.entry import FAILED, SUCCEEDED
 from autoglm.cli.icons import style_of
 from autoglm.cli.measure import harmless
@@ -16,6 +17,7 @@ from autoglm.cli.output import has_color, say_json, styled, warn
 from autoglm.cli.tables import say_table
 
 if TYPE_CHECKING:
+    from autoglm.base.diagnostics import Diagnostic
     from autoglm.testing.coverage import Coverage
     from autoglm.testing.playing import Result
     from autoglm.testing.python_tests import PythonResult
@@ -45,6 +47,12 @@ class Teller:
         self._say(styled(f"Python tests ({count} file{'s' * (count != 1)})", "bold", self._out))
         self._out.flush()
         return sys.stderr if self._json else self._out
+
+    def refused(self, problems: Sequence[Diagnostic]) -> None:
+        """Nothing is run, for a test file is wrong: who reads JSON finds the problems where the results would be."""
+        if self._json:
+            counts = {"passed": 0, "failed": 0, "skipped": 0, "seconds": round(time.monotonic() - self._began, 3)}
+            say_json({**counts, "cases": [], "coverage": [], **json.loads(render_json(problems))})
 
     def note(self, text: str) -> None:
         """Say something that changes no result."""

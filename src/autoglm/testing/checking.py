@@ -103,6 +103,9 @@ def _tasks(expect: Expectation, played: Played) -> Iterator[Mismatch]:
 
 
 def _task(task: str, fields: TaskExpectation, played: Played) -> Iterator[Mismatch]:
+    if (beyond := played.beyond(task)) is not None:
+        yield Mismatch(beyond, fields.path)
+        return
     row = played.row(task)
     why = (f"error[{row.error_code}]: {row.error}",) if row.error_code else ((row.error,) if row.error else ())
     simple: list[tuple[str, Any, Any]] = [

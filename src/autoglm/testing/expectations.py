@@ -59,7 +59,7 @@ class Expectations:
         if isinstance(body, str):
             return TaskExpectation(status=self._one_of(body, path, task, statuses), path=here)
         if not isinstance(body, dict) or not body:
-            values.wrong(body, path, task, "a status, or a mapping", f"it may have {one_of(_TASK)}")
+            values.wrong(body, path, task, "a status, or a mapping of what it came to", f"it may have {one_of(_TASK)}")
             return TaskExpectation(path=here)
         values.check_keys(body, here, _TASK, "an expected task")
         return TaskExpectation(

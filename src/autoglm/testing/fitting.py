@@ -60,7 +60,8 @@ class _Fitting:
                 message, _, way = problem.partition("; give it with ")
                 hint = f"write `inputs: {{{name[1]}: …}}`" if way and name else None
                 path = self._input_path(case, name[1] if name else "")
-                yield self.document.diagnostic("bad-inputs", message, path, hint=hint)
+                is_key = name is not None and name[1] not in self.graph.workflow.inputs
+                yield self.document.diagnostic("bad-inputs", message, path, hint=hint, key=is_key)
 
     def _input_path(self, case: Case, name: str) -> Path:
         data = self.document.data
@@ -125,6 +126,8 @@ class _Fitting:
             if fields.branches is not None and not node.targets:
                 message = f"`{task}` is no decision, so it has no `branches`"
                 yield self.document.diagnostic("expect-not-a-decision", message, (*fields.path, "branches"), key=True)
+            elif fields.branches is not None:
+                yield from self._branches(task, node, fields.branches, (*fields.path, "branches"))
         for key, stages in (("path", expect.path_taken), ("order", expect.order)):
             for number, stage in enumerate(stages or ()):
                 yield from (self._unknown(task, (*path, key, number)) for task in stage if task not in self.nodes)
@@ -136,6 +139,13 @@ class _Fitting:
             for chain in check.template.paths:
                 if chain[:1] == ("tasks",) and len(chain) > 1 and static(chain[1]) not in self.nodes:
                     yield self._unknown(chain[1], check.path)
+
+    def _branches(self, task: str, node: Node, branches: Iterable[str], path: Path) -> Iterator[Diagnostic]:
+        for number, branch in enumerate(branches):
+            if branch not in node.targets:
+                message = f"`{task}` cannot choose `{branch}`"
+                hint = suggest(branch, node.targets, what="it chooses among")
+                yield self.document.diagnostic("expect-unknown-branch", message, (*path, number), hint=hint)
 
     def _names(self, template: Template, known: Iterable[str], path: Path) -> Iterator[Diagnostic]:
         for name in sorted(template.names - set(known)):

@@ -27,7 +27,10 @@ class MockReader:
         values, here = self.values, (*path, task)
         if not isinstance(body, dict) or not body:
             hint = "write `{value: …}`, `{error: …}` or `{sequence: [...]}`"
-            values.wrong(body, path, task, "a mapping", hint)
+            if body == {}:
+                self._says_nothing(here, f"the mock of `{task}`", hint)
+            else:
+                values.wrong(body, path, task, "a mapping", hint)
             return Mock(path=here)
         values.check_keys(body, here, _MOCK, "a mock")
         sequence: list[Outcome] = []
@@ -51,10 +54,16 @@ class MockReader:
     def _entry(self, entry: Any, path: Path, index: int) -> Outcome:
         if not isinstance(entry, dict) or not entry:
             hint = "write `{value: …}` or `{error: …}`"
-            self.values.wrong(entry, path, index, "an outcome", hint)
+            if entry == {}:
+                self._says_nothing((*path, index), f"item {index + 1} of the `sequence`", hint)
+            else:
+                self.values.wrong(entry, path, index, "an outcome", hint)
             return Outcome()
         self.values.check_keys(entry, (*path, index), _OUTCOME, "an outcome")
         return self._outcome(entry, (*path, index))
+
+    def _says_nothing(self, path: Path, what: str, hint: str) -> None:
+        self.values.error("mock-outcome", f"{what} does not say what a call comes to", path, hint=hint)
 
     def _outcome(self, body: dict[str, Any], path: Path) -> Outcome:
         values = self.values
@@ -82,7 +91,8 @@ class MockReader:
         if isinstance(body, str) and body.strip():
             return TaskError(f"the mock fails with {body}", code=body)
         if not isinstance(body, dict) or not body:
-            values.wrong(body, path, "error", "an error's code, or a mapping", f"it may have {one_of(_ERROR)}")
+            expected = "an error's code, or a mapping of what it is"
+            values.wrong(body, path, "error", expected, f"it may have {one_of(_ERROR)}")
             return None
         values.check_keys(body, here, _ERROR, "an error")
         code = values.filled_text(body["code"], here, "code") if "code" in body else "mock-error"

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 from autoglm.base.diagnostics import did_you_mean
 from autoglm.graph.model import Graph, Node, NodeKind, ScopePlan
 
-_INDEX = re.compile(r"\[\d+\]")
+INDEX: Final = re.compile(r"\[(\d+)\]")
+"""Where the id of a task instance says which item of a loop it is, or lies in."""
 _SHOWN = 12
 _BESIDE: Mapping[str, Callable[[Node], Node | None]] = {
     "rollback": lambda node: node.rollback,
@@ -22,7 +24,7 @@ _BESIDE: Mapping[str, Callable[[Node], Node | None]] = {
 
 def static(task: str) -> str:
     """Return a task instance's static path: ``process[3].ship`` is of ``process.ship``."""
-    return _INDEX.sub("", task) if "[" in task else task
+    return INDEX.sub("", task) if "[" in task else task
 
 
 class TaskNames(Mapping[str, Node]):
@@ -53,7 +55,9 @@ class TaskNames(Mapping[str, Node]):
     def hint(self, path: str) -> str:
         """Return what to say to somebody who named a task that is not there."""
         close = did_you_mean(path, self)
-        return f"did you mean `{close}`?" if close else f"it has {', '.join(list(self)[:_SHOWN])}"
+        names = list(self)
+        more = ", …" if len(names) > _SHOWN else ""
+        return f"did you mean `{close}`?" if close else f"it has {', '.join(names[:_SHOWN])}{more}"
 
     def _chain(self, path: str) -> Iterator[Node]:
         of, _, beside = path.partition("~")

@@ -14,7 +14,7 @@ from autoglm.engine.codec import decode_record
 from autoglm.engine.machine import Run
 from autoglm.graph.model import Graph
 from autoglm.stores.protocol import LogLine, TaskRow
-from autoglm.testing.naming import TaskNames, static
+from autoglm.testing.naming import INDEX, TaskNames, static
 
 _PAGE = 10_000
 _UNTOUCHED = ("pending", "skipped")
@@ -81,6 +81,18 @@ class Played:
     def row(self, task: str) -> TaskRow:
         """Return the row of a task instance; of one that was never heard of, a pending one."""
         return self.rows.get(task) or TaskRow(0, task, static(task), "pending")
+
+    def beyond(self, task: str) -> str | None:
+        """Return why there is no such item of a loop, such as ``each[99]``; None when there is, or may yet be one."""
+        for match in INDEX.finditer(task):
+            owner = task[: match.start()]
+            instance = self.run.find(owner)
+            loop = None if instance is None else instance.loop
+            if loop is None or loop.size is None:
+                return None
+            if int(match[1]) >= loop.size:
+                return f"there is no `{task[: match.end()]}`: `{owner}` has {loop.size:,} item{'s' * (loop.size != 1)}"
+        return None
 
     def result(self, task: str) -> Any:
         """Return the result of a task instance, None while it has none."""

@@ -27,7 +27,7 @@ from autoglm.executors.failures import as_task_error
 from autoglm.graph.model import Graph, NodeKind
 from autoglm.testing.cases import Answer, Case, Clock, Given, Mock, Outcome, Per
 from autoglm.testing.coverage import Coverage, coverage_of
-from autoglm.testing.naming import TaskNames, what_is
+from autoglm.testing.naming import TaskNames, static, what_is
 from autoglm.testing.played import Played
 from autoglm.testing.playing import perform
 
@@ -73,16 +73,28 @@ class TestedRun(Run):
         return coverage_of(self._workflow, self._played.graph, [self._played])
 
     def status_of(self, task: str) -> str:
-        """Return the status of a task instance, such as ``process[3].ship``."""
+        """Return the status of a task instance, such as ``process[3].ship``.
+
+        Raises:
+            UsageError: ``unknown-task``: the workflow has no such task.
+        """
+        self._check(task)
         return self._played.row(task).status
 
     def result_of(self, task: str) -> Any:
-        """Return the result of a task instance; None while it has none."""
+        """Return the result of a task instance; None while it has none. Raises as :meth:`status_of`."""
+        self._check(task)
         return self._played.result(task)
 
     def branches(self, task: str) -> list[str]:
-        """Return what a decision chose."""
+        """Return what a decision chose. Raises as :meth:`status_of`."""
+        self._check(task)
         return self._played.branches(task)
+
+    def _check(self, task: str) -> None:
+        names = self._played.names
+        if static(task) not in names:
+            raise _unknown(task, names)
 
 
 def failing(
@@ -165,11 +177,16 @@ def run_workflow(
 def _mock(task: str, given: Any, graph: Graph) -> Mock:
     nodes = TaskNames(graph)
     if task not in nodes:
-        raise UsageError(f"the workflow has no task `{task}`", code="unknown-task", hint=nodes.hint(task))
+        raise _unknown(task, nodes)
     if nodes[task].kind is not NodeKind.WORK:
         message = f"`{task}` is {what_is(nodes[task])}, and only what does work can be mocked"
         raise UsageError(message, code="mock-not-work", hint="mock the tasks in it, or what they read")
     return given if isinstance(given, Mock) else Mock(always=_outcome(given, 0.0))
+
+
+def _unknown(task: str, names: TaskNames) -> UsageError:
+    hint = names.hint(static(task))
+    return UsageError(f"the workflow has no task `{task}`", code="unknown-task", hint=hint)
 
 
 def _answer(given: bool | Answer) -> Answer:

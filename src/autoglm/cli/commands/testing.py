@@ -36,7 +36,7 @@ def run_tests(
     project: options.Project = None,
 ) -> int:
     """Test workflows: cases in `tests/*.test.yaml`, and Python tests."""
-    from autoglm.base.errors import UsageError
+    from autoglm.base.errors import SpecError, UsageError
     from autoglm.cli.opening import open_session
     from autoglm.cli.output import write_file
     from autoglm.cli.tested import Teller
@@ -52,7 +52,12 @@ def run_tests(
             raise UsageError("there are no tests", code="no-tests", hint=hint)
         teller = Teller(json=json, verbose=verbose)
         tally = Tally(session)
-        files = _play(read_suites(found.cases, session, _shown), wanted, tally, teller)
+        try:
+            suites = read_suites(found.cases, session, _shown)
+        except SpecError as error:
+            teller.refused(error.diagnostics)
+            raise
+        files = _play(suites, wanted, tally, teller)
         python = _run_python(found, session, wanted, teller)
     if not files and python is None and wanted is not None:
         raise UsageError(f"no test holds {wanted!r}", code="no-tests", hint="`autoglm test` shows them all")
