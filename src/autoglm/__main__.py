@@ -16,7 +16,13 @@ def main() -> None:
     if sys.argv[1:] in (["--version"], ["-V"]):
         from autoglm import __version__
 
-        sys.stdout.write(f"autoglm {__version__}\n")  # before anything that takes time to import
+        try:
+            sys.stdout.write(f"autoglm {__version__}\n")  # before anything that takes time to import
+            sys.stdout.flush()
+        except OSError as error:
+            from autoglm.cli.entry import leave_unwritten
+
+            sys.exit(leave_unwritten(error))
         return
     gc.disable()  # importing and loading make much and drop little; what drives a run turns it on again
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # spares looking for them in everything installed

@@ -125,6 +125,7 @@ def test_output_that_goes_nowhere(scene: Scene) -> None:
     scene.autoglm("graph", "flow.yaml", "--format", "svg", "--output", "no/folder/flow.svg")
     with open("/dev/full", "w") as full:
         scene.autoglm_apart("run", "flow.yaml", "--json", "--run-id", "r", stdout=full)
+        scene.autoglm_apart("--version", stdout=full)
     scene.shows("output-file", "output-failed")
 
 

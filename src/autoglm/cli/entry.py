@@ -27,15 +27,20 @@ def enter(arguments: Sequence[str]) -> int:
     try:
         code = _run(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:
-        _forget_output()
-        return SUCCEEDED
     except OSError as error:
-        return _unwritten(error)
+        return leave_unwritten(error)
     except KeyboardInterrupt:
         warn("\ninterrupted")
         return INTERRUPTED
     return code
+
+
+def leave_unwritten(error: OSError) -> int:
+    """Return the exit code when our output cannot be written: that somebody stopped reading it is no failure."""
+    if isinstance(error, BrokenPipeError):
+        _forget_output()
+        return SUCCEEDED
+    return _unwritten(error)
 
 
 def _run(arguments: Sequence[str]) -> int:
