@@ -90,6 +90,23 @@ def test_what_waits_is_written_before_the_descriptor_is_closed() -> None:
         assert rest.read() == b"x" * MUCH
 
 
+def test_what_leads_to_one_place_stays_in_order(pipe: Pipe) -> None:
+    beside = outlet(os.dup(pipe.out.fileno()), pipe.out, pipe.out, line_buffering=True)
+    for number in range(200):
+        (pipe.out, beside)[number % 2].write(f"{number}\n")
+    expected = b"".join(f"{number}\n".encode() for number in range(200))
+    assert pipe.read(len(expected)) == expected
+    beside.close()
+    drain(pipe.out)
+    apart, theirs = os.pipe()
+    elsewhere = outlet(theirs, pipe.out, pipe.out, line_buffering=True)
+    pipe.out.write("x" * MUCH + "\n")
+    elsewhere.write("not held up\n")
+    assert os.read(apart, 100) == b"not held up\n"
+    elsewhere.close()
+    os.close(apart)
+
+
 def test_lines_that_nobody_reads_are_left_out_at_last_and_counted(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plain, "MOST_WAITING", MUCH)
     printer = PlainPrinter(RunView("r", "flow"), pipe.out)

@@ -10,6 +10,7 @@ import io
 import os
 import select
 import threading
+from itertools import groupby
 from typing import IO, TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -19,25 +20,69 @@ MOST_WAITING = 4 * 1024 * 1024
 """Bytes that may wait to be read before what can be left out (lines about tasks, not results) is left out."""
 
 
+class _Pen:
+    """The thread that writes for an outlet, or for several that lead to one place, in the order of their writes."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.users = 0
+        self.backlog = 0
+        """Bytes that wait, or that a write under way has not got rid of."""
+        self._waiting: list[tuple[Outlet, bytes]] = []
+        self._thread: threading.Thread | None = None
+
+    def put(self, outlet: Outlet, data: bytes) -> None:
+        """Take bytes to be written; empty ones close the outlet's descriptor. The lock is held."""
+        self._waiting.append((outlet, data))
+        self.backlog += len(data)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_all, name="autoglm-output", daemon=True)
+            self._thread.start()
+        self.changed.notify_all()
+
+    def _write_all(self) -> None:
+        while self.users:
+            with self.changed:
+                self.changed.wait_for(lambda: self._waiting)
+                waiting, self._waiting = self._waiting, []
+            for outlet, pieces in groupby(waiting, lambda each: each[0]):
+                texts = [data for _, data in pieces]
+                self._write(outlet, b"".join(texts), is_last=not texts[-1])
+
+    def _write(self, outlet: Outlet, data: bytes, *, is_last: bool) -> None:
+        failed = None
+        try:
+            if outlet.failed is None:
+                _write_now(outlet.fileno(), memoryview(data))
+        except OSError as error:
+            failed = error
+        if is_last:
+            self.users -= 1
+            os.close(outlet.fileno())
+        with self.changed:
+            outlet.failed = outlet.failed or failed
+            self.backlog -= len(data)
+            self.changed.notify_all()
+
+
 class Outlet(io.RawIOBase):
     """Bytes on their way to a descriptor, which it owns. A write returns at once; :meth:`drain` waits.
 
-    What the descriptor refuses (OSError) is raised by the next write or drain, and all that waits is dropped.
+    What the descriptor refuses (OSError) is raised by the next write or drain, and all that waits for it is dropped.
+    ``beside`` is another outlet: where both lead to one place, what is written to them stays in order.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, beside: Outlet | None = None) -> None:
+        self.failed: OSError | None = None
         self._fd = fd
-        self._changed = threading.Condition()
-        self._waiting = bytearray()
-        self._under_way = 0
-        self._failed: OSError | None = None
-        self._thread: threading.Thread | None = None
-        self._is_over = False
+        is_shared = beside is not None and os.path.sameopenfile(fd, beside.fileno())
+        self._pen: _Pen = beside._pen if beside is not None and is_shared else _Pen()
+        self._pen.users += 1
 
     @property
     def backlog(self) -> int:
         """Bytes that nobody has read yet, as far as we can see."""
-        return len(self._waiting) + self._under_way
+        return self._pen.backlog
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -53,74 +98,43 @@ class Outlet(io.RawIOBase):
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Take bytes to be written. Raises OSError when earlier ones could not be."""
-        with self._changed:
-            if self._failed is not None:
-                raise self._failed
-            size = len(self._waiting)
-            self._waiting += memoryview(data)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write_all, name="autoglm-output", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
-            return len(self._waiting) - size
+        with self._pen.changed:
+            if self.failed is not None:
+                raise self.failed
+            taken = bytes(data)
+            if taken:
+                self._pen.put(self, taken)
+            return len(taken)
 
     def drain(self, seconds: float | None = None) -> None:
         """Wait until everything is written, or for so long. Raises OSError when it could not be."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self.backlog, seconds)
-            if self._failed is not None:
-                raise self._failed
+        with self._pen.changed:
+            self._pen.changed.wait_for(lambda: not self.backlog, seconds)
+            if self.failed is not None:
+                raise self.failed
 
     def close(self) -> None:
-        """Take no more; what waits is written still, if there is time. The descriptor is closed after it."""
-        if self.closed:
-            return
-        super().close()
-        with self._changed:
-            self._is_over = True
-            self._changed.notify_all()
-            if self._thread is None:
-                os.close(self._fd)
-
-    def _write_all(self) -> None:
-        while (data := self._next()) is not None:
-            failed = None
-            try:
-                self._write_now(memoryview(data))
-            except OSError as error:
-                failed = error
-            with self._changed:
-                self._under_way = 0
-                if failed is not None:
-                    self._failed = failed
-                    self._waiting.clear()
-                self._changed.notify_all()
-        os.close(self._fd)
-
-    def _next(self) -> bytes | None:
-        """Wait for what is to be written next; None at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_over)
-            if not self._waiting:
-                return None
-            data = bytes(self._waiting)
-            self._waiting.clear()
-            self._under_way = len(data)
-            return data
-
-    def _write_now(self, data: memoryview) -> None:
-        while data:
-            try:
-                data = data[os.write(self._fd, data) :]
-            except BlockingIOError:  # whoever started us shares a descriptor that does not wait
-                select.select([], [self._fd], [])
-                continue
-            self._under_way = len(data)
+        """Take no more; what waits is written still, if there is time, and the descriptor is closed after it."""
+        if not self.closed:
+            super().close()
+            with self._pen.changed:
+                self._pen.put(self, b"")
 
 
-def outlet(fd: int, like: TextIO, *, line_buffering: bool) -> TextIO:
-    """Return a text stream that writes to ``fd`` through an outlet, in the encoding of ``like``."""
-    binary = io.BufferedWriter(Outlet(fd))
+def _write_now(fd: int, data: memoryview) -> None:
+    while data:
+        try:
+            data = data[os.write(fd, data) :]
+        except BlockingIOError:  # whoever started us shares a descriptor that does not wait
+            select.select([], [fd], [])
+
+
+def outlet(fd: int, like: TextIO, beside: TextIO | None = None, *, line_buffering: bool) -> TextIO:
+    """Return a text stream that writes to ``fd`` through an outlet, in the encoding of ``like``.
+
+    What is written to it and to ``beside`` stays in order where both lead to one place.
+    """
+    binary = io.BufferedWriter(Outlet(fd, None if beside is None else _outlet_of(beside)))
     return io.TextIOWrapper(binary, encoding=like.encoding, errors=like.errors, line_buffering=line_buffering)
 
 

@@ -105,7 +105,8 @@ def _descriptors_apart(strays: Strays) -> Iterator[None]:
     for stream in streams:
         stream.flush()
     kept = os.dup(1), os.dup(2)
-    sys.stdout, sys.stderr = (_like(stream, fd) for stream, fd in zip(streams, kept, strict=True))
+    out = outlet(kept[0], sys.stdout, line_buffering=sys.stdout.isatty())
+    sys.stdout, sys.stderr = out, outlet(kept[1], sys.stderr, beside=out, line_buffering=True)
     pump = _Pump(strays)
     try:
         yield
@@ -123,11 +124,6 @@ def _descriptors_apart(strays: Strays) -> Iterator[None]:
         _close(ours)
 
 
-def _like(stream: TextIO, fd: int) -> TextIO:
-    """Return a text stream on ``fd`` that is otherwise like ``stream``."""
-    return outlet(fd, stream, line_buffering=stream.isatty() or stream is sys.stderr)
-
-
 def _close(streams: tuple[TextIO, TextIO]) -> None:
     """Close them once what they hold has been read, or cannot be. Raises OSError when it cannot."""
     failed: OSError | None = None
@@ -136,10 +132,8 @@ def _close(streams: tuple[TextIO, TextIO]) -> None:
             drain(stream)
         except OSError as error:
             failed = failed or error
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
-        stream.close()
+        with suppress(OSError):  # it has been told of
+            stream.close()
     if failed is not None:
         raise failed
 
