@@ -84,24 +84,21 @@ class Upstream(Mapping[str, Any]):
     rollback has what it undoes.
     """
 
-    __slots__ = ("_instance", "_world")
+    __slots__ = ("_instance", "_places", "_world")
 
     def __init__(self, instance: Instance, world: World) -> None:
         self._instance = instance
         self._world = world
+        self._places: dict[str, int] | None = None
 
     def __getitem__(self, key: str) -> Any:
-        scope = self._instance.scope
         undone = self._instance.undoes
         if undone is not None and undone.node.name == key:
             return self._world.result(undone)
-        edges = self._instance.node.edges
-        for local in (*self._given(), *(edge.upstream for edge in edges if edge.is_branch)):
-            name = scope.plan.nodes[local].name
-            if key in (name, alias(name)):
-                upstream = scope.instances[local]
-                return None if upstream is None else self._world.result(upstream)
-        raise KeyError(key)
+        if self._places is None:
+            self._places = self._find_places()
+        upstream = self._instance.scope.instances[self._places[key]]
+        return None if upstream is None else self._world.result(upstream)
 
     def __iter__(self) -> Iterator[str]:
         undone = self._instance.undoes
@@ -112,6 +109,16 @@ class Upstream(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._given()) if self._instance.undoes is None else 1
+
+    def _find_places(self) -> dict[str, int]:
+        """Return where the tasks stand that may be asked for, by their names and by how templates write them."""
+        nodes, edges = self._instance.scope.plan.nodes, self._instance.node.edges
+        found: dict[str, int] = {}
+        for local in (*self._given(), *(edge.upstream for edge in edges if edge.is_branch)):
+            name = nodes[local].name
+            found.setdefault(name, local)
+            found.setdefault(alias(name), local)
+        return found
 
     def _given(self) -> Collection[int]:
         """Return the places of the tasks whose results it is given."""

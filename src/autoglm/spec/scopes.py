@@ -75,8 +75,7 @@ class TaskInfo:
     @property
     def is_called_by_decision(self) -> bool:
         """Return whether no file has the task: it stands for a function that a decision names as an action."""
-        choosers = (self.scope.tasks[index] for index, edge in self.upstreams.items() if edge.is_branch)
-        return any(each.task.source == self.task.source for each in choosers)
+        return self.task.type == "function" and self.task.source in self.scope.deciding
 
     @property
     def single_upstream(self) -> TaskInfo | None:
@@ -122,6 +121,8 @@ class ScopeInfo:
     """Names that the loops around the scope bind; for what runs at the run's end, ``error``."""
     tasks: list[TaskInfo] = field(default_factory=list)
     names: Mapping[str, int] = field(default_factory=dict)
+    deciding: set[Path] = field(default_factory=set)
+    """Where the scope's decisions stand; the functions that they call stand there too."""
     section: str | None = None
     """``on_error`` or ``finally`` for the tasks that run at the run's end."""
     beyond: ScopeInfo | None = None
@@ -217,6 +218,7 @@ def _scope(
         _add_data(info)
     for info in scope.tasks:
         if info.task.type == "decision":
+            scope.deciding.add(info.task.source)
             _add_branches(info)
     return scope
 
