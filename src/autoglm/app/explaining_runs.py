@@ -7,7 +7,8 @@ from itertools import islice
 
 import msgspec
 
-from autoglm.app.explaining import SHOWN, Link, Wait, failed_part, first_failed_of, is_tolerated, link_to, waits_of
+from autoglm.app.culprits import failed_part, first_failed_of, is_tolerated
+from autoglm.app.explaining import SHOWN, Link, Wait, link_to, waits_of
 from autoglm.base.errors import Failure
 from autoglm.engine.machine import Run
 from autoglm.engine.state import Instance, Scope

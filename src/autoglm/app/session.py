@@ -1,7 +1,7 @@
 """A session: one project, its store and its tools, from which runs are started, resumed, retried and cancelled.
 
-This is the composition root: the only place where settings, plugins, store, engine and runtime meet. The command and
-the Python API are thin faces over it.
+This is the composition root: the only place where settings, plugins, store, engine and runtime meet, and
+so one file. The command and the Python API are thin faces over it.
 """
 
 from __future__ import annotations
